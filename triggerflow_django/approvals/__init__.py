@@ -1,0 +1,1 @@
+"""Who may decide an interrupt, and how it is asked."""
