@@ -1,0 +1,33 @@
+"""Who acts, as history stores it: plain ids and names, so that deleting a user changes no history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """``id``: the user's primary key as text, empty for code and rules. ``label``: the user's name, or the rule's."""
+
+    id: str = ""
+    label: str = ""
+
+
+NOBODY: Final = Actor()
+
+
+def of(who: Any) -> Actor:
+    """The actor for a user instance, a bare label (code that says for whom it acts), or ``None``."""
+    if who is None:
+        return NOBODY
+    if isinstance(who, Actor):
+        return who
+    if isinstance(who, str):
+        return Actor(label=who[:255])
+    return Actor(id=str(who.pk), label=str(who.get_username())[:255])
+
+
+def rule(name: str) -> Actor:
+    """The actor for an act of the system under a named rule."""
+    return Actor(label=f"rule:{name}")

@@ -1,0 +1,81 @@
+"""Who may answer, and with what: the two checks every door passes, on the locked row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from jsonschema.validators import Draft202012Validator
+from referencing import Registry
+
+from triggerflow_django import exceptions
+from triggerflow_django.approvals import policy
+from triggerflow_django.engine.actor import Actor
+from triggerflow_django.models import Door, Execution, Interrupt
+
+
+def require_allowed(execution: Execution, interrupt: Interrupt, who: Any, door: Door) -> None:
+    """Refuse an actor who may not decide this interrupt.
+
+    ``who``: a user instance; a bare label (code that says for whom it acts); ``None`` (code that acts for itself). Code
+    without a user is trusted, but only through the doors ``code`` and ``event``, and a bare label never stands in for a
+    named approver.
+
+    Raises: DecisionRefusedError with the reason in words.
+    """
+    reason: str | None
+    if who is None or isinstance(who, Actor):
+        trusted = door in (Door.CODE, Door.EVENT, Door.DEADLINE)
+        reason = None if trusted else "nobody is named as the one who decides"
+    elif isinstance(who, str):
+        named = bool(interrupt.approvers) or interrupt.exclude_starter
+        if door not in (Door.CODE, Door.EVENT):
+            reason = "a name alone does not show who decides"
+        else:
+            reason = (
+                f"the interrupt says who may decide, and {who!r} is only a name: pass the user object"
+                if named
+                else None
+            )
+    else:
+        reason = policy.refusal(
+            who,
+            approvers=interrupt.approvers,
+            exclude_starter=interrupt.exclude_starter,
+            started_by_id=execution.started_by_id,
+            interrupt=interrupt,
+        )
+    if reason is not None:
+        raise exceptions.DecisionRefusedError(
+            f"interrupt {interrupt.interrupt_id!r} of execution {execution.id.hex}: not allowed to decide: {reason}"
+        )
+
+
+def require_valid(interrupt: Interrupt, payload: Any) -> None:
+    """Refuse an answer that does not match the interrupt's ``response_schema``.
+
+    Raises: AnswerSchemaError; its ``errors`` list every failing path (``{"path": "$.amount", "message": ...}``).
+    """
+    if interrupt.response_schema is None:
+        return
+    # An empty registry: a schema may refer to itself, never to an address.
+    validator = Draft202012Validator(interrupt.response_schema, registry=Registry())
+    found = sorted(validator.iter_errors(payload), key=lambda error: error.json_path)
+    if not found:
+        return
+    errors = [{"path": error.json_path, "message": error.message[:500]} for error in found]
+    told = "; ".join(f"{error['path']}: {error['message']}" for error in errors)
+    raise exceptions.AnswerSchemaError(
+        f"the answer to interrupt {interrupt.interrupt_id!r} does not match its schema: {told}", errors
+    )
+
+
+def user_of(actor: Actor, using: str) -> Any:
+    """Who stands behind a stored actor, for checking later what could not be checked then.
+
+    The user where there is one (a deleted user: the label, which stands in for nobody); the label; ``None`` for code.
+    """
+    if not actor.id:
+        return actor.label or None
+    user = get_user_model()._base_manager.using(using).filter(pk=actor.id).first()
+    return user if user is not None else actor.label

@@ -1,0 +1,71 @@
+"""The only source of now: the database's clock, so that machines need not agree, plus an offset that tests may move.
+
+``expression()`` is for WHERE and SET; ``read()`` and the lock's annotation give a datetime that all writes of a
+transition share.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import connections
+from django.db.models import DateTimeField, Func
+from django.db.models.expressions import Combinable
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+_SQL: Final = {
+    "postgresql": "CLOCK_TIMESTAMP()",
+    "sqlite": "STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW')",
+    "mysql": "SYSDATE(6)",
+}
+
+_offset = dt.timedelta()
+
+
+class DatabaseNow(Func):
+    """The database's clock at the moment the row is looked at (not at the start of the transaction)."""
+
+    output_field = DateTimeField()
+
+    def as_sql(self, compiler: Any, connection: Any, **_extra: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
+        """The vendor's function."""
+        return _SQL[connection.vendor].replace("%", "%%"), []
+
+
+def expression(*, plus: float = 0.0) -> Combinable:
+    """Now, ``plus`` seconds, as a database expression."""
+    shift = _offset + dt.timedelta(seconds=plus)
+    return DatabaseNow() + shift if shift else DatabaseNow()
+
+
+def read(using: str) -> dt.datetime:
+    """Now, as a datetime of the kind the project uses (aware, or naive with ``USE_TZ=False``)."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT " + _SQL[connection.vendor])
+        (value,) = cursor.fetchone()
+    if isinstance(value, str):
+        parsed = parse_datetime(value)
+        assert parsed is not None  # noqa: S101 - the format is ours
+        value = parsed
+    if settings.USE_TZ:
+        if timezone.is_naive(value):
+            value = value.replace(tzinfo=connection.timezone)
+    elif timezone.is_aware(value):
+        value = value.replace(tzinfo=None)
+    now: dt.datetime = value + _offset
+    return now
+
+
+def offset() -> dt.timedelta:
+    """How far tests have moved the clock."""
+    return _offset
+
+
+def set_offset(offset: dt.timedelta) -> None:
+    """Move the engine's clock in this process. For ``triggerflow_django.testing``."""
+    global _offset  # noqa: PLW0603 - one clock a process
+    _offset = offset

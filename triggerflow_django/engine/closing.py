@@ -1,0 +1,104 @@
+"""Close as a state, not a wait (design.md 5.9): what happens to a closing execution when its work is done.
+
+Called by every transition before it writes, so that whichever commit brings the active steps to 0 also freezes the
+snapshot.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from triggerflow_django import signals
+from triggerflow_django.engine.actor import NOBODY, Actor, rule
+from triggerflow_django.models import (
+    ACTIVE_STATUSES,
+    EventKind,
+    ExecutionStatus,
+    Interrupt,
+    InterruptStatus,
+    Lifecycle,
+    Step,
+    StepStatus,
+)
+
+if TYPE_CHECKING:
+    from triggerflow_django.engine.transition import Transition
+
+
+def settle(transition: Transition) -> None:
+    """Finish a requested close once nothing is active: freeze, or reopen where something paused under policy
+    ``error``.
+    """
+    execution = transition.execution
+    if not execution.closing or execution.active_steps > 0:
+        return
+    if execution.pending_interrupts and execution.close_policy == "error":
+        execution.closing = False
+        execution.lifecycle = Lifecycle.OPEN
+        execution.sealed_at = None
+        execution.close_by = None
+        transition.add_event(
+            EventKind.CLOSE_REFUSED,
+            actor=rule("close"),
+            data={"reason": execution.close_reason, "pending_interrupts": execution.pending_interrupts},
+        )
+        return
+    cancelled = cancel_interrupts(transition, rule("close"))
+    freeze(transition, ExecutionStatus.CANCELLED if cancelled or execution.close_policy == "cancelled" else None)
+
+
+def cancel_interrupts(transition: Transition, actor: Actor) -> int:
+    """Cancel every waiting interrupt and the steps that wait for them. Returns how many."""
+    execution = transition.execution
+    if not execution.pending_interrupts:
+        return 0
+    waiting = list(
+        Interrupt.objects.using(transition.using)
+        .filter(execution_id=execution.pk, status=InterruptStatus.WAITING)
+        .only("pk", "interrupt_id", "step_id")
+    )
+    Interrupt.objects.using(transition.using).filter(
+        pk__in=[interrupt.pk for interrupt in waiting], status=InterruptStatus.WAITING
+    ).update(status=InterruptStatus.CANCELLED, resolved_at=transition.now)
+    Step.objects.using(transition.using).filter(
+        pk__in=[interrupt.step_id for interrupt in waiting], status=StepStatus.PAUSED
+    ).update(status=StepStatus.CANCELLED, finished_at=transition.now)
+    for interrupt in waiting:
+        transition.add_event(EventKind.INTERRUPT_CANCELLED, name=interrupt.interrupt_id, actor=actor)
+    execution.pending_interrupts = 0
+    return len(waiting)
+
+
+def cancel_steps(transition: Transition) -> list[dict[str, Any]]:
+    """Cancel every active step; running ones are fenced by it. Returns what was cancelled: node and status."""
+    execution = transition.execution
+    if not execution.active_steps:
+        return []
+    steps = Step.objects.using(transition.using).filter(execution_id=execution.pk, status__in=ACTIVE_STATUSES)
+    cut = [{"node": node, "status": status} for node, status in steps.order_by("pk").values_list("node", "status")]
+    steps.update(status=StepStatus.CANCELLED, finished_at=transition.now)
+    execution.active_steps = 0
+    return cut
+
+
+def freeze(
+    transition: Transition,
+    outcome: ExecutionStatus | None = None,
+    data: dict[str, Any] | None = None,
+    actor: Actor = NOBODY,
+) -> None:
+    """Close for good: the snapshot is the state now, and never changes again."""
+    execution = transition.execution
+    if outcome is None:
+        outcome = ExecutionStatus.FAILED if execution.failed_steps else ExecutionStatus.COMPLETED
+    execution.snapshot = transition.read_state()
+    execution.lifecycle = Lifecycle.CLOSED
+    execution.status = outcome
+    execution.closing = False
+    execution.close_by = None
+    execution.closed_at = transition.now
+    kind = EventKind.CANCELLED if outcome == ExecutionStatus.CANCELLED else EventKind.CLOSED
+    transition.add_event(
+        kind, actor=actor, data={"reason": execution.close_reason, "status": str(outcome), **(data or {})}
+    )
+    transition.notify(signals.execution_closed, status=str(outcome))

@@ -1,0 +1,128 @@
+"""Decide an interrupt: the one function behind every door (design.md 5.11).
+
+On the locked row, in this order: permission, replay by request id (also after close), lifecycle, schema, the
+conditional update. The decision, what it resumes and the history line commit together.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from triggerflow_django import conf, exceptions, jsongate
+from triggerflow_django.definition.graph import Graph
+from triggerflow_django.engine import actor as actors
+from triggerflow_django.engine import authority, records, resolve
+from triggerflow_django.engine.transition import Transition, begin, routed
+from triggerflow_django.models import Door, Interrupt, InterruptStatus
+
+
+def decide(
+    execution_id: uuid.UUID,
+    interrupt_id: str,
+    payload: Any,
+    *,
+    door: Door,
+    using: str,
+    actor: Any = None,
+    request_id: str | None = None,
+    comment: str = "",
+    graph: Graph | None = None,
+) -> dict[str, Any]:
+    """Answer a waiting interrupt. Returns its record (``records.interrupt``).
+
+    ``actor``: a user instance, to whom the interrupt's policy applies; a bare name or ``None`` for trusted code (doors
+    ``code`` and ``event``). The same ``request_id`` with the same answer gives the same record again and changes
+    nothing.
+
+    Raises: UnknownExecutionError, UnknownInterruptError (KeyError); DecisionRefusedError (PermissionError);
+    RequestIdConflictError, InterruptNotWaitingError, AnswerSchemaError, JsonValueError (ValueError);
+    ExecutionNotOpenError (RuntimeError).
+    """
+    limits = conf.get_settings().answer_limits
+    payload = jsongate.check(payload, limits=limits, root="answer")
+    comment = str(jsongate.check(str(comment), limits=limits, root="comment"))
+    if request_id is not None and not jsongate.is_name(request_id):
+        raise exceptions.JsonValueError(f"request id {request_id!r}: give a text of 1 to 200 characters")
+
+    def verb(defer: bool) -> dict[str, Any]:
+        with begin(execution_id, using=using, graph=graph, defer=defer) as transition:
+            interrupt = newest(transition, interrupt_id)
+            authority.require_allowed(transition.execution, interrupt, actor, door)
+            if _is_replay(interrupt, payload, request_id):
+                return records.interrupt(interrupt, interrupt.step)
+            transition.require_open(f"answer to interrupt {interrupt_id!r}")
+            require_waiting(interrupt)
+            authority.require_valid(interrupt, payload)
+            resolve.resume(
+                transition,
+                interrupt,
+                payload,
+                actor=actors.of(actor),
+                door=door,
+                request_id=request_id or "",
+                comment=comment,
+            )
+            return records.interrupt(interrupt, interrupt.step)
+
+    return routed(verb)
+
+
+def newest(transition: Transition, interrupt_id: str) -> Interrupt:
+    """The newest interrupt under an id.
+
+    Raises: UnknownInterruptError naming id and execution.
+    """
+    found = (
+        Interrupt.objects.using(transition.using)
+        .select_related("decision", "step")
+        .filter(execution_id=transition.execution.pk, interrupt_id=interrupt_id)
+        .order_by("-round")
+        .first()
+    )
+    if found is None:
+        raise exceptions.UnknownInterruptError(
+            f"execution {transition.execution.id.hex} has no interrupt {interrupt_id!r}"
+        )
+    return found
+
+
+def require_waiting(interrupt: Interrupt) -> None:
+    """Refuse an interrupt that was resolved.
+
+    Raises: InterruptNotWaitingError saying by whom and when.
+    """
+    if interrupt.status == InterruptStatus.WAITING:
+        return
+    decision = interrupt.decision
+    when = interrupt.resolved_at.isoformat(timespec="seconds") if interrupt.resolved_at else "an unknown time"
+    if decision is not None:
+        told = f"was decided by {decision.actor_label or decision.door} at {when}"
+    else:
+        told = f"was {interrupt.status} at {when}"
+    raise exceptions.InterruptNotWaitingError(f"interrupt {interrupt.interrupt_id!r} {told}; nothing was changed")
+
+
+def _is_replay(interrupt: Interrupt, payload: Any, request_id: str | None) -> bool:
+    decision = interrupt.decision
+    if request_id is None or decision is None or decision.request_id != request_id:
+        return False
+    if not _same(decision.payload, payload):
+        raise exceptions.RequestIdConflictError(
+            f"request id {request_id!r} was used before for interrupt {interrupt.interrupt_id!r}, with another "
+            "answer; nothing was changed"
+        )
+    return True
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal as JSON: ``True`` is not ``1``."""
+    return jsongate.dumps(_sorted(one)) == jsongate.dumps(_sorted(other))
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_sorted(item) for item in value]
+    return value

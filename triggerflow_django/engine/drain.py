@@ -1,0 +1,252 @@
+"""What a process does with ready steps: claim, run, commit, go on; in sync code and in a loop, over the same programs.
+
+A chain goes on with its successor, which the commit has leased to this drain. Async chunks that are ready together run
+concurrently on one loop, each with its own lease and commit; sync ones take turns on the database thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from asgiref.sync import async_to_sync
+from django.db import connections
+
+from triggerflow_django import conf
+from triggerflow_django.definition.graph import Graph
+from triggerflow_django.engine import calls, claim, clock, fail, heartbeat, program
+from triggerflow_django.engine.calls import on_database_thread
+from triggerflow_django.engine.commit import Committed, FencedError
+from triggerflow_django.engine.work import Db, Facts, RunContext
+from triggerflow_django.models import Step, StepStatus
+from triggerflow_django.runtime.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+#: Steps that lost a worker more often than this are claimed alone: one that kills its process must not take others
+#: along.
+_SUSPECT_LOST: Final = 1
+_SYNC_BATCH: Final = 16
+#: Seconds after which a drain that waits for a retry looks again.
+_LONGEST_NAP: Final = 1.0
+
+
+class InlineDrain:
+    """Drains one inline execution in the calling process.
+
+    ``failures`` holds the errors of steps that failed for good in it.
+    """
+
+    def __init__(
+        self, execution_id: uuid.UUID, *, using: str, graph: Graph, resources_of: Callable[[Facts], Resources]
+    ) -> None:
+        self.execution_id = execution_id
+        self.using = using
+        self.graph = graph
+        self.context = RunContext(
+            using=using, token=uuid.uuid4(), graph_of=lambda _facts: graph, resources_of=resources_of
+        )
+        self._in_flight: dict[int, Step] = {}
+
+    @property
+    def failures(self) -> list[BaseException]:
+        """The errors of steps that failed for good here, oldest first."""
+        return self.context.failures
+
+    # -- sync
+
+    def run(self) -> None:
+        """Drain until nothing is left to do, on this thread and its connection."""
+        if self.graph.has_async_code:
+            async_to_sync(self.run_async)()
+            return
+        self.context.nested = connections[self.using].in_atomic_block
+        with self._leasing():
+            while True:
+                queue = deque(self._claim(1 if self.context.nested else _SYNC_BATCH))
+                if not queue:
+                    nap = self._nap()
+                    if nap is None:
+                        return
+                    time.sleep(nap)
+                while queue:
+                    queue.extendleft(_drive(self, queue.popleft()).carried)
+
+    # -- async
+
+    async def run_async(self) -> None:
+        """Drain until nothing is left to do, in this loop; database work and sync chunks go to its database thread."""
+        self.context.nested = await on_database_thread(lambda: connections[self.using].in_atomic_block)
+        limit = 1 if self.context.nested else conf.get_settings().CONCURRENT_CHUNKS
+        with self._leasing():
+            tasks: set[asyncio.Task[None]] = set()
+            try:
+                while True:
+                    if len(tasks) < limit:
+                        room = limit - len(tasks)
+                        for step in await on_database_thread(lambda room=room: self._claim(room)):  # type: ignore[misc]
+                            tasks.add(asyncio.create_task(self._chain(step)))
+                    if tasks:
+                        done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                        for task in done:
+                            task.result()
+                        continue
+                    nap = await on_database_thread(self._nap)
+                    if nap is None:
+                        return
+                    await asyncio.sleep(nap)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                if tasks:
+                    await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _chain(self, step: Step) -> None:
+        queue = deque([step])
+        while queue:
+            queue.extendleft((await _drive_async(self, queue.popleft())).carried)
+
+    # -- shared
+
+    @contextmanager
+    def _leasing(self) -> Iterator[None]:
+        """Renew this drain's leases meanwhile; inside somebody's transaction no other connection could."""
+        if self.context.nested:
+            yield
+            return
+        lease = self.context.lease = heartbeat.heartbeat.add(self.context.token, self.using)
+        try:
+            yield
+        finally:
+            heartbeat.heartbeat.remove(lease)
+
+    def _claim(self, limit: int) -> list[Step]:
+        ready = claim.ready(self.using, execution_id=self.execution_id)
+        grace = 0.0
+        for candidates, most in (
+            (ready.filter(lost__lte=_SUSPECT_LOST), limit),
+            (ready.filter(lost__gt=_SUSPECT_LOST), 1),
+        ):
+            steps = claim.claim(
+                candidates,
+                token=self.context.token,
+                limit=most,
+                graph_of=lambda _step: self.graph,
+                grace=grace,
+                using=self.using,
+            )
+            if steps or self._in_flight:
+                break
+        for step in steps:
+            self.context.facts_of(step)
+            self._in_flight[step.pk] = step
+        return steps
+
+    def _nap(self) -> float | None:
+        """Seconds until something of this execution may be due here; ``None``: nothing is left to do.
+
+        Takes over steps whose lease has expired. Steps that another process runs are that process's business.
+        """
+        steps = Step.objects.using(self.using).filter(
+            execution_id=self.execution_id, status__in=(StepStatus.READY, StepStatus.RUNNING)
+        )
+        rows = list(
+            steps.only("status", "available_at", "lease_expires_at", "lease_token", "attempt", "lost", "failures")
+        )
+        if not rows or self.context.nested:
+            return None
+        now = clock.read(self.using)
+        expired = [
+            row
+            for row in rows
+            if row.status == StepStatus.RUNNING and row.lease_expires_at and row.lease_expires_at <= now
+        ]
+        for row in expired:
+            row.refresh_from_db()
+            fail.lost(row, using=self.using)
+        if expired:
+            return 0.0
+        waits = [(row.available_at - now).total_seconds() for row in rows if row.status == StepStatus.READY]
+        return min(max(min(waits), 0.0), _LONGEST_NAP) if waits else None
+
+    def forget(self, step: Step) -> None:
+        """The step was committed, failed or given back."""
+        self._in_flight.pop(step.pk, None)
+
+    def give_back(self, step: Step) -> None:
+        """The step was interrupted (the caller's task was cancelled, Ctrl-C): make it ready again at once."""
+        self.forget(step)
+        Step.objects.using(self.using).filter(
+            pk=step.pk, lease_token=step.lease_token, attempt=step.attempt, status=StepStatus.RUNNING
+        ).update(status=StepStatus.READY, lease_expires_at=None)
+
+
+# -- trampolines
+
+
+def _drive(drain: InlineDrain, step: Step) -> Committed:
+    """Run a step's program on this thread."""
+    steps = program.run(step, drain.context)
+    answer: Any = None
+    error: BaseException | None = None
+    try:
+        while True:
+            try:
+                operation = steps.throw(error) if error is not None else steps.send(answer)
+            except StopIteration as finished:
+                return _finished(drain, step, finished.value)
+            answer, error = None, None
+            try:
+                answer = operation.function() if isinstance(operation, Db) else calls.run(operation)
+            except Exception as raised:
+                error = raised
+    except FencedError:
+        logger.info("triggerflow.step.fenced", extra={"step": step.pk})
+        drain.forget(step)
+        return Committed()
+    except BaseException:
+        if drain.context.nested is False:
+            drain.give_back(step)
+        raise
+
+
+async def _drive_async(drain: InlineDrain, step: Step) -> Committed:
+    """Run a step's program in this loop."""
+    steps = program.run(step, drain.context)
+    answer: Any = None
+    error: BaseException | None = None
+    try:
+        while True:
+            try:
+                operation = steps.throw(error) if error is not None else steps.send(answer)
+            except StopIteration as finished:
+                return _finished(drain, step, finished.value)
+            answer, error = None, None
+            try:
+                if isinstance(operation, Db):
+                    answer = await on_database_thread(operation.function)
+                else:
+                    answer = await calls.run_async(operation)
+            except Exception as raised:
+                error = raised
+    except FencedError:
+        logger.info("triggerflow.step.fenced", extra={"step": step.pk})
+        drain.forget(step)
+        return Committed()
+    except BaseException:
+        if not drain.context.nested:
+            await on_database_thread(lambda: drain.give_back(step))
+        raise
+
+
+def _finished(drain: InlineDrain, step: Step, committed: Committed) -> Committed:
+    drain.forget(step)
+    for carried in committed.carried:
+        drain._in_flight[carried.pk] = carried
+    return committed

@@ -1,0 +1,25 @@
+"""Which graph a verb may route with: the flow as this process knows it, if that is the flow as the execution last
+ran.
+"""
+
+from __future__ import annotations
+
+from triggerflow_django.definition import registry
+from triggerflow_django.definition.graph import Graph
+from triggerflow_django.models import Execution
+
+
+def known(flow_name: str) -> Graph | None:
+    """The graph registered under a flow's name, whatever the execution last ran."""
+    flow = registry.find(flow_name)
+    return flow.graph if flow is not None else None
+
+
+def usable(execution: Execution, graph: Graph | None) -> Graph | None:
+    """``graph``, or the registered one, if its shape is the one the execution last ran with; else ``None``: leave
+    routing to a worker.
+    """
+    candidate = graph if graph is not None else known(execution.flow_name)
+    if candidate is None or candidate.fingerprint != execution.flow_fingerprint:
+        return None
+    return candidate

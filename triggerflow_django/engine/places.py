@@ -1,0 +1,121 @@
+"""Limits: how many steps below a fan-out may be ready or running, and how many items of a for_each are entered at a
+time.
+
+A place is given when a step becomes ready and given back when it is done, paused, failed or cancelled, both under the
+lock. So a limit holds across workers, and an approval that waits for weeks keeps nobody out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from triggerflow_django.definition import routing
+from triggerflow_django.definition.routing import Ask, Effect, Scope
+from triggerflow_django.engine.transition import Transition
+from triggerflow_django.models import Join, JoinStatus, Step, StepStatus
+
+
+def joins_of(transition: Transition, scope: Sequence[Sequence[str]]) -> list[Join]:
+    """The open fan-outs around a scope, outermost first; one query for those not seen yet in this transition."""
+    wanted = [mark[1] for mark in scope]
+    unseen = [activation for activation in wanted if activation not in transition.joins]
+    if unseen and not transition.is_new:
+        found = Join.objects.using(transition.using).filter(
+            execution_id=transition.execution.pk, activation__in=unseen, status=JoinStatus.OPEN
+        )
+        for join in found:
+            transition.joins[join.activation] = join
+    return [transition.joins[activation] for activation in wanted if activation in transition.joins]
+
+
+def _counts(join: Join) -> bool:
+    """Whether this join's places matter: it has a limit, or items are left to enter."""
+    return join.concurrency is not None or (join.items is not None and join.next_index < join.expected)
+
+
+def admit(transition: Transition, step: Step) -> None:
+    """Give a step its places, or hold it back where one of the limits around it is reached."""
+    if not step.scope:
+        return
+    counting = [join for join in joins_of(transition, step.scope) if _counts(join)]
+    full = next((join for join in counting if join.concurrency is not None and join.places >= join.concurrency), None)
+    if full is not None:
+        step.status = StepStatus.HELD
+        step.held_by = full.activation
+        return
+    step.status = StepStatus.READY
+    step.held_by = ""
+    for join in counting:
+        join.places += 1
+        join.is_dirty = True
+
+
+def release(transition: Transition, scope: Sequence[Sequence[str]]) -> None:
+    """Give back the places of a step that is no longer ready or running."""
+    if not scope:
+        return
+    for join in joins_of(transition, scope):
+        if _counts(join):
+            join.places = max(0, join.places - 1)
+            join.is_dirty = True
+            transition.freed[join.activation] = join
+
+
+def refill(transition: Transition) -> list[Effect | Ask]:
+    """Use freed places: first for steps that were held back, then for the next item of a for_each.
+
+    Returns the effects of entering one item; call again once they are applied. Empty: nothing is left to do.
+    """
+    while transition.freed:
+        activation, join = next(iter(transition.freed.items()))
+        if join.status == JoinStatus.OPEN:
+            if join.concurrency is not None:
+                _promote(transition, join)
+            effects = _enter_item(transition, join)
+            if effects:
+                return effects
+        transition.freed.pop(activation, None)
+    return []
+
+
+def _promote(transition: Transition, join: Join) -> None:
+    room = (join.concurrency or 0) - join.places
+    if room <= 0:
+        return
+    held: list[Step] = []
+    if not transition.is_new:
+        held = list(
+            Step.objects.using(transition.using)
+            .filter(execution_id=transition.execution.pk, status=StepStatus.HELD, held_by=join.activation)
+            .only("pk", "scope", "status", "held_by")
+            .order_by("pk")[:room]
+        )
+    for step in held:
+        admit(transition, step)
+        values: dict[str, Any] = {"status": step.status, "held_by": step.held_by}
+        if step.status == StepStatus.READY:
+            values["available_at"] = transition.now
+            transition.woken += 1
+        Step.objects.using(transition.using).filter(pk=step.pk, status=StepStatus.HELD).update(**values)
+    fresh = [
+        step for step in transition.new_steps if step.status == StepStatus.HELD and step.held_by == join.activation
+    ]
+    for step in fresh[: room - len(held)]:
+        admit(transition, step)
+
+
+def _enter_item(transition: Transition, join: Join) -> list[Effect | Ask]:
+    graph = transition.graph
+    if graph is None or join.items is None or join.node not in graph.nodes:
+        return []
+    if join.next_index >= join.expected or join.places >= (join.concurrency or transition.settings.FOR_EACH_WINDOW):
+        return []
+    index = join.next_index
+    join.next_index += 1
+    join.is_dirty = True
+    scope: Scope = tuple((mark[0], mark[1], mark[2]) for mark in join.scope)
+    opener = graph.nodes[join.node].partner
+    signal = routing.Signal(("item", opener), join.items[index], scope)
+    window = transition.settings.FOR_EACH_WINDOW
+    return list(routing.enter_item(graph, opener, index, signal, join.activation, transition.tokens, window=window))

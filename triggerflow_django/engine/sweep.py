@@ -1,0 +1,103 @@
+"""The pass that repairs what a dead worker left and acts on what is due. Twice at once is harmless: each act is checked
+under the lock.
+
+It finds work by indexed queries and never looks at executions that merely wait.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from django.db import DatabaseError, connections
+from django.db.models import QuerySet
+
+from triggerflow_django.engine import clock, deadlines, fail, lifecycle
+from triggerflow_django.models import Execution, Interrupt, InterruptStatus, Lifecycle, Step, StepStatus
+
+logger = logging.getLogger(__name__)
+
+#: How many rows of one kind a pass takes; the rest is for the next.
+BATCH: Final = 500
+
+
+@dataclass(slots=True)
+class SweepReport:
+    """How much one pass did, by kind."""
+
+    #: Running steps whose lease had expired: ready again, or failed after too many.
+    lost_steps: int = 0
+    #: Interrupts whose deadline had passed.
+    deadlines: int = 0
+    #: Executions that had been idle for their time.
+    auto_closed: int = 0
+    #: Closes whose time was over.
+    forced_closes: int = 0
+    #: Rows whose repair raised; logged, and tried again by the next pass.
+    errors: int = 0
+
+    def total(self) -> int:
+        """How many rows were changed."""
+        return self.lost_steps + self.deadlines + self.auto_closed + self.forced_closes
+
+
+def sweep(*, using: str) -> SweepReport:
+    """Do one pass over one database."""
+    report = SweepReport()
+    report.lost_steps = _each(report, _expired(using), lambda step: fail.lost(step, using=using))
+    report.deadlines = _each(
+        report,
+        _overdue(using),
+        lambda interrupt: deadlines.pass_deadline(interrupt.pk, interrupt.execution_id, using=using),
+    )
+    report.auto_closed = _each(report, _idle(using), lambda row: lifecycle.auto_close(row.pk, using=using))
+    report.forced_closes = _each(report, _closing(using), lambda row: lifecycle.force_close(row.pk, using=using))
+    if report.total() or report.errors:
+        counts = {field.name: getattr(report, field.name) for field in fields(report)}
+        logger.info("triggerflow.sweep.acted", extra=counts)
+    return report
+
+
+def _each(report: SweepReport, rows: Iterable[Any], act: Callable[[Any], bool]) -> int:
+    """Act on each row by itself: one that cannot be repaired must not keep the others waiting."""
+    done = 0
+    for row in rows:
+        try:
+            done += bool(act(row))
+        except DatabaseError:
+            if connections[row._state.db].in_atomic_block:
+                raise
+            report.errors += 1
+            logger.exception("triggerflow.sweep.failed", extra={"row": repr(row.pk), "table": row._meta.label})
+        except Exception:
+            report.errors += 1
+            logger.exception("triggerflow.sweep.failed", extra={"row": repr(row.pk), "table": row._meta.label})
+    return done
+
+
+def _expired(using: str) -> QuerySet[Step]:
+    steps = Step.objects.using(using).filter(status=StepStatus.RUNNING, lease_expires_at__lte=clock.expression())
+    return steps.defer("input", "output", "error").order_by("lease_expires_at")[:BATCH]
+
+
+def _overdue(using: str) -> QuerySet[Interrupt]:
+    interrupts = Interrupt.objects.using(using).filter(
+        status=InterruptStatus.WAITING, overdue_at__isnull=True, due_at__isnull=False, due_at__lte=clock.expression()
+    )
+    return interrupts.only("pk", "execution_id").order_by("due_at")[:BATCH]
+
+
+def _idle(using: str) -> QuerySet[Execution]:
+    executions = Execution.objects.using(using).filter(
+        auto_close_at__isnull=False, auto_close_at__lte=clock.expression(), lifecycle=Lifecycle.OPEN
+    )
+    return executions.only("pk").order_by("auto_close_at")[:BATCH]
+
+
+def _closing(using: str) -> QuerySet[Execution]:
+    executions = Execution.objects.using(using).filter(
+        close_by__isnull=False, close_by__lte=clock.expression(), closing=True
+    )
+    return executions.only("pk").order_by("close_by")[:BATCH]

@@ -1,0 +1,357 @@
+"""One run of one step: what its chunk is given, what it left behind, and how that is written.
+
+Database access happens in plain functions that ``program.run`` sends to the database thread as ``Db``; user code is
+only yielded as ``Call``.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.db import InterfaceError, OperationalError, connections, transaction
+
+from triggerflow_django import conf, jsongate
+from triggerflow_django.definition import routing
+from triggerflow_django.definition.chunk import Chunk, ChunkOptions, Handler, may_read_state
+from triggerflow_django.definition.graph import Graph, Source
+from triggerflow_django.engine import calls, commit, fail, records, resolve
+from triggerflow_django.engine.calls import Call
+from triggerflow_django.engine.effects import Emitted
+from triggerflow_django.engine.heartbeat import Lease
+from triggerflow_django.models import Execution, Interrupt, State, Step, StepStatus
+from triggerflow_django.runtime import bridge
+from triggerflow_django.runtime.data import Frame, Resume, TriggerFlowRuntimeData
+from triggerflow_django.runtime.journal import Journal
+from triggerflow_django.runtime.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+_COMMIT_TRIES: Final = 7
+#: Seconds a chunk may need to end after its timeout has struck before its step is given up to others.
+_OVERTIME: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Db:
+    """Run this on the thread that holds the database connection."""
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a drain needs to know of an execution and what does not change while it runs."""
+
+    id: uuid.UUID
+    flow_name: str
+    interactive: bool
+    skip_exceptions: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class RunContext:
+    """A drain, as the programs of its steps see it."""
+
+    using: str
+    token: uuid.UUID
+    #: The graph by which a step of this execution runs here, or ``None`` where this process does not have the flow.
+    graph_of: Callable[[Facts], Graph | None]
+    resources_of: Callable[[Facts], Resources]
+    #: The drain's hold on its steps; ``None`` inside somebody else's transaction, which no heartbeat could see into.
+    lease: Lease | None = None
+    #: Inside somebody else's transaction: one chunk at a time, each in a savepoint.
+    nested: bool = False
+    #: Errors of steps that failed for good in this drain, oldest first.
+    failures: list[BaseException] = field(default_factory=list)
+    facts: dict[uuid.UUID, Facts] = field(default_factory=dict)
+
+    def facts_of(self, step: Step) -> Facts:
+        """The step's execution; read once per drain."""
+        known = self.facts.get(step.execution_id)
+        if known is None:
+            row = (
+                Execution.objects.using(self.using)
+                .only("flow_name", "interactive", "skip_exceptions")
+                .get(pk=step.execution_id)
+            )
+            known = Facts(
+                id=row.pk, flow_name=row.flow_name, interactive=row.interactive, skip_exceptions=row.skip_exceptions
+            )
+            self.facts[step.execution_id] = known
+        return known
+
+
+class Work:
+    """One run of one step: what its program (``program.run``) does, in parts."""
+
+    def __init__(self, step: Step, context: RunContext, facts: Facts, graph: Graph, chunk: Chunk | None) -> None:
+        self.step = step
+        self.context = context
+        self.facts = facts
+        self.graph = graph
+        self.chunk = chunk
+        self.options = chunk.options if chunk is not None else ChunkOptions()
+        #: What user code raised, to tell it from trouble of our own.
+        self.raised: BaseException | None = None
+        self.tokens: Iterator[str] = routing.activations(step.path)
+        self._state: dict[str, Any] | None = None
+        self._resume: Resume | None = None
+        self.journal = Journal(self.read_state)
+
+    def is_to_blame_for(self, error: Exception) -> bool:
+        """Whether the step fails by it: whatever is not fencing and not trouble with the database connection.
+
+        So a step over which the engine itself stumbles ends as failed, visible and retryable, not in an endless loop.
+        """
+        return error is self.raised or not isinstance(error, commit.FencedError | OperationalError | InterfaceError)
+
+    # -- what the chunk is given
+
+    def load(self) -> None:
+        """State and answer, before the call."""
+        if self.chunk is not None and self.chunk.reads_state:
+            self.read_state()
+        if self.step.resumed_from_id is not None:
+            self._resume = self._read_resume(self.step.resumed_from_id)
+
+    def read_state(self) -> dict[str, Any]:
+        """The committed state; read once per run."""
+        if self._state is None:
+            # Usually loaded before the call; a chunk may also look where its byte code did not show that it would.
+            self._state = bridge.call(self._fetch_state)
+        return self._state
+
+    def _fetch_state(self) -> dict[str, Any]:
+        rows = State.objects.using(self.context.using).filter(execution_id=self.facts.id)
+        data: dict[str, Any] = rows.values_list("data", flat=True).first() or {}
+        return data
+
+    def _read_resume(self, pk: uuid.UUID) -> Resume:
+        row = Interrupt.objects.using(self.context.using).select_related("decision", "step").get(pk=pk)
+        record = records.interrupt(row, row.step)
+        return Resume(row.interrupt_id, record["resume_value"], record, record["source_signal"])
+
+    def data(self, journal: Journal, value: Any, source: Source, scope: routing.Scope) -> TriggerFlowRuntimeData:
+        """``data`` for the chunk, or for a condition asked about another signal."""
+        step = self.step
+        frame = Frame(
+            execution_id=self.facts.id.hex,
+            flow_name=self.facts.flow_name,
+            step_id=step.pk,
+            node=step.node,
+            source=source,
+            input=value,
+            attempt=step.attempt,
+            idempotency_key=f"{self.facts.id.hex}:{step.path}",
+            interactive=self.facts.interactive,
+            resume_count=step.resume_count,
+            resume=self._resume,
+            is_cancelled=self._is_cancelled,
+            resources=self.context.resources_of(self.facts),
+            scope=scope,
+        )
+        return TriggerFlowRuntimeData(frame, journal)
+
+    def _is_cancelled(self) -> bool:
+        step = self.step
+        rows = Step.objects.using(self.context.using)
+        mine = rows.filter(pk=step.pk, lease_token=step.lease_token, attempt=step.attempt, status=StepStatus.RUNNING)
+        return not mine.exists()
+
+    # -- running
+
+    def run(self) -> Generator[Db | Call, Any, commit.Outcome]:
+        """Call the chunk (or route a deferred signal) and route what it caused, conditions included."""
+        if self.chunk is None:
+            effects = yield from self._route_deferred()
+            return self._outcome(None, effects)
+        savepoint = (yield Db(self._open_savepoint)) if self.context.nested else None
+        try:
+            value = yield from self._guarded(self.chunk.handler, self._chunk_data())
+        except BaseException:
+            if savepoint is not None:
+                yield Db(lambda: self._roll_back(savepoint))
+            raise
+        if savepoint is not None:
+            yield Db(lambda: transaction.savepoint_commit(savepoint, using=self.context.using))
+        value = self._checked(value)
+        effects = []
+        for signal in self._signals(value):
+            if signal.source[0] == "event":
+                effects.append(Emitted(signal.source[1], signal.value))
+            effects += yield from self._walk(signal)
+        return self._outcome(value, effects)
+
+    def run_atomic(self) -> commit.Committed:
+        """User code and the commit in one transaction; conditions are left to a step of their own."""
+        assert self.chunk is not None  # noqa: S101 - only chunks are atomic
+        # Anew in each try: what a rolled back one left counts for nothing.
+        self.raised, self.journal, self.tokens = None, Journal(self.read_state), routing.activations(self.step.path)
+        with transaction.atomic(using=self.context.using):
+            try:
+                with self._on_the_clock():
+                    value = calls.run_sync(self._call(self.chunk.handler, self._chunk_data()))
+            except Exception as error:
+                self.raised = error
+                raise
+            value = self._checked(value)
+            effects: list[Any] = []
+            for signal in self._signals(value):
+                if signal.source[0] == "event":
+                    effects.append(Emitted(signal.source[1], signal.value))
+                effects += routing.walk(self.graph, signal, self.tokens, evaluate=False, window=_window())
+            return self.complete(self._outcome(value, effects))
+
+    def complete(self, outcome: commit.Outcome) -> commit.Committed:
+        """The commit."""
+        return commit.complete(
+            self.step,
+            outcome,
+            graph=self.graph,
+            carry=True,
+            lease_seconds=conf.get_settings().LEASE_SECONDS,
+            using=self.context.using,
+        )
+
+    def fail(self, error: BaseException, *, retry: bool) -> commit.Committed:
+        """Record the failure of this attempt, or of the step."""
+        failed = fail.attempt(self.step, error, self.options, graph=self.graph, using=self.context.using, retry=retry)
+        return commit.Committed(failed=failed)
+
+    def settle(self, write: Callable[[], commit.Committed]) -> commit.Committed:
+        """Write; after a database error, whose outcome is unknown, look on a new connection and act on what is
+        there.
+        """
+        using = self.context.using
+        for attempt in range(_COMMIT_TRIES):
+            try:
+                if (
+                    attempt
+                    and (found := commit.recover(self.step, token=self.step.lease_token, using=using)) is not None
+                ):
+                    return found
+                return write()
+            except (OperationalError, InterfaceError):
+                if connections[using].in_atomic_block or attempt == _COMMIT_TRIES - 1:
+                    raise
+                logger.warning("triggerflow.commit.unknown", exc_info=True, extra={"step": self.step.pk})
+                connections[using].close()
+                time.sleep(random.uniform(0.5, 1.0) * 0.05 * 2**attempt)  # noqa: S311 - jitter
+        raise AssertionError("unreachable")
+
+    # -- inside
+
+    def _chunk_data(self) -> TriggerFlowRuntimeData:
+        kind, _, name = self.step.source.partition(":")
+        return self.data(self.journal, self.step.input, (kind, name), resolve.scope_of(self.step))
+
+    def _guarded(self, handler: Handler, data: TriggerFlowRuntimeData) -> Generator[Db | Call, Any, Any]:
+        try:
+            with self._on_the_clock():
+                return (yield self._call(handler, data))
+        except Exception as error:
+            self.raised = error
+            raise
+
+    def _call(self, handler: Handler, data: TriggerFlowRuntimeData) -> Call:
+        return Call(handler, data, calls.timeout_of(self.options))
+
+    @contextmanager
+    def _on_the_clock(self) -> Iterator[None]:
+        """Let the heartbeat know until when this step may run: one that survives its timeout loses its lease."""
+        lease, timeout = self.context.lease, calls.timeout_of(self.options)
+        if lease is None or timeout is None:
+            yield
+            return
+        lease.deadlines[self.step.pk] = time.monotonic() + timeout + _OVERTIME
+        try:
+            yield
+        finally:
+            lease.deadlines.pop(self.step.pk, None)
+
+    def _checked(self, value: Any) -> Any:
+        """The chunk's value, through the JSON gate; a paused chunk has none."""
+        if self.journal.pause is not None:
+            return None
+        settings = conf.get_settings()
+        listeners = self.graph.listeners(("done", self.step.node))
+        feeds_loop = any(self.graph.nodes[edge.node].kind == "for_each" for edge in listeners)
+        limits = settings.fanout_limits if feeds_loop else settings.value_limits
+        return jsongate.check(value, limits=limits, root=f"return value of {self.step.node}")
+
+    def _signals(self, value: Any) -> list[routing.Signal]:
+        """What happened in the chunk, in call order, its completion last; a paused chunk has not completed."""
+        scope = resolve.scope_of(self.step)
+        signals = [routing.Signal(emission.source, emission.value, scope) for emission in self.journal.emissions]
+        if self.journal.pause is None:
+            signals.append(routing.Signal(("done", self.step.node), value, scope))
+        return signals
+
+    def _walk(self, signal: routing.Signal) -> Generator[Db | Call, Any, list[Any]]:
+        """Phase 1: walk with conditions asked; one that raises is left to a step of its own, and this one stays
+        done.
+        """
+        walk = routing.walk(self.graph, signal, self.tokens, evaluate=True, window=_window())
+        return (yield from self._answered(walk, strict=False))
+
+    def _route_deferred(self) -> Generator[Db | Call, Any, list[Any]]:
+        """A step of kind route: only conditions and routing; here a condition that raises fails the step."""
+        step = self.step
+        kind, _, name = step.source.partition(":")
+        signal = routing.Signal((kind, name), step.input, resolve.scope_of(step))
+        if step.node:
+            walk = routing.enter(self.graph, step.node, signal, self.tokens, evaluate=True, window=_window())
+        else:
+            walk = routing.walk(self.graph, signal, self.tokens, evaluate=True, window=_window())
+        return (yield from self._answered(walk, strict=True))
+
+    def _answered(self, walk: routing.Walk, *, strict: bool) -> Generator[Db | Call, Any, list[Any]]:
+        effects: list[Any] = []
+        answer: Any = None
+        while True:
+            try:
+                effect = walk.send(answer)
+            except StopIteration:
+                return effects
+            answer = None
+            if not isinstance(effect, routing.Ask):
+                effects.append(effect)
+                continue
+            try:
+                answer = yield from self._ask(effect)
+            except Exception:
+                if strict:
+                    raise
+                logger.info("triggerflow.condition.deferred", exc_info=True, extra={"step": self.step.pk})
+                self.raised = None
+                answer = routing.DEFER
+
+    def _ask(self, ask: routing.Ask) -> Generator[Db | Call, Any, bool]:
+        if may_read_state(ask.condition) and self._state is None:
+            yield Db(self.read_state)
+        # A condition looks; what it writes or emits goes nowhere.
+        data = self.data(Journal(self.journal.state), ask.value, ask.source, ask.scope)
+        return bool((yield from self._guarded(ask.condition, data)))
+
+    def _outcome(self, value: Any, effects: list[Any]) -> commit.Outcome:
+        return commit.Outcome(
+            value=value, changes=self.journal.changes, effects=effects, pause=self.journal.pause, tokens=self.tokens
+        )
+
+    def _open_savepoint(self) -> str:
+        return transaction.savepoint(using=self.context.using)
+
+    def _roll_back(self, savepoint: str) -> None:
+        transaction.savepoint_rollback(savepoint, using=self.context.using)
+        transaction.set_rollback(False, using=self.context.using)
+
+
+def _window() -> int:
+    return conf.get_settings().FOR_EACH_WINDOW

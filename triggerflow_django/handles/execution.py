@@ -1,0 +1,568 @@
+"""``TriggerFlowExecution``: the handle of one execution, whichever process made it.
+
+It holds an id and the means to act; every fact is read from the row. Each method exists as ``name()`` and
+``async_name()``, over one implementation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from triggerflow_django import conf, exceptions, jsongate
+from triggerflow_django.definition.graph import Graph
+from triggerflow_django.engine import lifecycle, restore, saved, start
+from triggerflow_django.engine.drain import InlineDrain
+from triggerflow_django.engine.start import NewExecution
+from triggerflow_django.handles import reading, trampoline, verbs
+from triggerflow_django.handles.trampoline import Db, Drain, Verb
+from triggerflow_django.models import Execution, Runner
+from triggerflow_django.runtime import bridge, state
+from triggerflow_django.runtime.resources import Resources
+from triggerflow_django.runtime.state import StateChange
+
+if TYPE_CHECKING:
+    from triggerflow_django.handles.flow import TriggerFlow
+
+#: Names of the handle's own tasks in an event loop.
+_DRAIN: Final = "triggerflow-drain"
+_AUTO_CLOSE: Final = "triggerflow-auto-close"
+
+
+class TriggerFlowExecution:
+    """One run of a flow. Made by ``flow.create_execution``, ``flow.start_execution`` or ``flow.get_execution``.
+
+    Nothing is stored before the first write (``start``, ``emit``, ``set_state``, ``load``, ``save``).
+    """
+
+    def __init__(
+        self, flow: TriggerFlow, new: NewExecution, *, using: str, resources: Mapping[str, Any] | None = None
+    ) -> None:
+        self.flow = flow
+        self.new = new
+        self.using = using
+        self._given_resources: dict[str, Any] = dict(resources or {})
+        self._own_resources: dict[str, Any] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+        self._background_failures: list[BaseException] = []
+        self._drains_under_way = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} of {self.flow.name!r}>"
+
+    @classmethod
+    def attach(cls, execution_id: str) -> TriggerFlowExecution:
+        """The handle of a stored execution of a registered flow, by id.
+
+        Raises: UnknownExecutionError; UnknownFlowError.
+        """
+        from triggerflow_django.handles.flow import TriggerFlow  # noqa: PLC0415 - a flow makes handles, a handle names its flow
+
+        return TriggerFlow.attach(execution_id)
+
+    # -- what the verbs need
+
+    @property
+    def id(self) -> str:
+        """The execution's id, hexadecimal."""
+        return self.new.id.hex
+
+    @property
+    def pk(self) -> uuid.UUID:
+        """The row's primary key."""
+        return self.new.id
+
+    @property
+    def auto_close(self) -> bool:
+        """Whether it closes by itself once it has been idle."""
+        return self.new.auto_close
+
+    @property
+    def runs_inline(self) -> bool:
+        """Whether this handle runs its steps, rather than workers."""
+        return self.new.runner == Runner.INLINE
+
+    @property
+    def graph_for_routing(self) -> Graph:
+        """The flow's graph as it was when this handle was made."""
+        return self.new.graph
+
+    def adopt(self, execution_id: uuid.UUID) -> None:
+        """Become the handle of another row: the one its key, or a saved snapshot, leads to."""
+        if execution_id != self.new.id:
+            self._replace(id=execution_id)
+
+    def _replace(self, **changes: Any) -> None:
+        self.new = dataclasses.replace(self.new, **changes)
+
+    def drain_operation(self) -> Drain:
+        """A drain of this execution, for the trampoline."""
+        return Drain(
+            InlineDrain(self.pk, using=self.using, graph=self.new.graph, resources_of=lambda _facts: self.resources)
+        )
+
+    @property
+    def resources(self) -> Resources:
+        """The live objects its chunks can get in this process."""
+        return Resources(self._own_resources, self._given_resources, self.flow.runtime_resources)
+
+    def take_background_failures(self) -> list[BaseException]:
+        """The errors of work that ``emit_nowait`` left behind, once."""
+        taken, self._background_failures = self._background_failures, []
+        return taken
+
+    @property
+    def background_drains(self) -> frozenset[asyncio.Task[Any]]:
+        """What ``emit_nowait`` left running in this event loop."""
+        return frozenset(task for task in self._background if task.get_name() == _DRAIN)
+
+    def read_snapshot(self) -> Any:
+        """The snapshot of the row, ``None`` until it is closed. (A database function.)"""
+        return reading.snapshot(self.pk, self.using)
+
+    def _sync(self, verb: Verb[Any], name: str, *, runs_chunks: bool = True) -> Any:
+        if runs_chunks and self._drains_under_way and bridge.in_running_loop():
+            verb.close()
+            raise exceptions.SyncInLoopError(
+                f"{name}() would block the event loop in which chunks of execution {self.id} are running "
+                "(emit_nowait); "
+                f"await async_{name}() instead"
+            )
+        return trampoline.run_sync(verb, using=self.using, runs_chunks=runs_chunks and self.runs_inline, name=name)
+
+    async def _async(self, verb: Verb[Any]) -> Any:
+        try:
+            return await trampoline.run_async(verb)
+        finally:
+            self._watch_auto_close()
+
+    def _read(self, function: Any, *arguments: Any) -> Any:
+        return bridge.call(lambda: function(self.pk, self.using, *arguments))
+
+    async def _async_read(self, function: Any, *arguments: Any) -> Any:
+        def read() -> Verb[Any]:
+            return (yield Db(lambda: function(self.pk, self.using, *arguments)))
+
+        return await trampoline.run_async(read())
+
+    # -- starting
+
+    def start(self, value: Any = None, *, timeout: float | dt.timedelta | None = None) -> Any:
+        """Start it with an input. With auto_close: wait until it has closed and return the snapshot; else the handle
+        once it has settled.
+
+        ``timeout``: seconds of idleness after which it closes (instead of ``auto_close_timeout``). A second start does
+        nothing.
+
+        Raises: the first error of a chunk that failed for good; JsonValueError; KeyConflictError.
+        """
+        self._set_timeout(timeout)
+        return self._sync(verbs.start_and_wait(self, value), "start")
+
+    async def async_start(self, value: Any = None, *, timeout: float | dt.timedelta | None = None) -> Any:
+        """See ``start``."""
+        self._set_timeout(timeout)
+        return await self._async(verbs.start_and_wait(self, value))
+
+    def _set_timeout(self, timeout: float | dt.timedelta | None) -> None:
+        if timeout is not None:
+            self._replace(auto_close_timeout=start.auto_close_seconds(timeout))
+
+    def wait(self, timeout: float | None = None) -> TriggerFlowExecution:
+        """Wait until nothing of it is active: it is idle, waiting or closed. Inline it runs what is ready. Returns the
+        handle.
+
+        Raises: WaitTimeoutError after ``timeout`` seconds.
+        """
+        self._sync(verbs.wait(self, timeout), "wait")
+        return self
+
+    async def async_wait(self, timeout: float | None = None) -> TriggerFlowExecution:
+        """See ``wait``."""
+        await self._async(verbs.wait(self, timeout))
+        return self
+
+    # -- answering and emitting
+
+    def continue_with(
+        self,
+        interrupt_id: str,
+        payload: Any = None,
+        *,
+        resume_request_id: str | None = None,
+        actor: Any = None,
+        comment: str = "",
+    ) -> dict[str, Any]:
+        """Answer an interrupt and go on. Returns its record (``status`` ``resumed``) once what follows has settled
+        (inline) or is committed (rq).
+
+        ``actor``: the deciding user, to whom the interrupt's policy applies; without one the calling code is trusted
+        and recorded as such. The same ``resume_request_id`` with the same answer is answered alike again.
+
+        Raises: see ``engine.decide``; then the first error of a chunk that failed for good.
+        """
+        verb = verbs.answer(self, interrupt_id, payload, request_id=resume_request_id, actor=actor, comment=comment)
+        record: dict[str, Any] = self._sync(verb, "continue_with")
+        return record
+
+    async def async_continue_with(
+        self,
+        interrupt_id: str,
+        payload: Any = None,
+        *,
+        resume_request_id: str | None = None,
+        actor: Any = None,
+        comment: str = "",
+    ) -> dict[str, Any]:
+        """See ``continue_with``."""
+        verb = verbs.answer(self, interrupt_id, payload, request_id=resume_request_id, actor=actor, comment=comment)
+        record: dict[str, Any] = await self._async(verb)
+        return record
+
+    def emit(self, event: str, value: Any = None, *, actor: Any = None) -> list[Any] | None:
+        """Emit an event into it. Returns what the handlers returned (inline), ``None`` without handlers or where
+        workers run it.
+
+        An interrupt that waits for the event is answered by it, if the actor may; else the emit is refused whole.
+        """
+        results: list[Any] | None = self._sync(verbs.emit_event(self, event, value, actor, drain=True), "emit")
+        return results
+
+    async def async_emit(self, event: str, value: Any = None, *, actor: Any = None) -> list[Any] | None:
+        """See ``emit``."""
+        results: list[Any] | None = await self._async(verbs.emit_event(self, event, value, actor, drain=True))
+        return results
+
+    def emit_nowait(self, event: str, value: Any = None, *, actor: Any = None) -> None:
+        """Commit an event without waiting for its handlers. Inline they run in the running loop, or with the next call
+        that waits.
+
+        Their errors are raised by ``close()``.
+        """
+        self._sync(verbs.emit_event(self, event, value, actor, drain=False), "emit_nowait", runs_chunks=False)
+        self._drain_in_background()
+
+    async def async_emit_nowait(self, event: str, value: Any = None, *, actor: Any = None) -> None:
+        """See ``emit_nowait``."""
+        await self._async(verbs.emit_event(self, event, value, actor, drain=False))
+        self._drain_in_background()
+
+    def _drain_in_background(self) -> None:
+        if not self.runs_inline or not bridge.in_running_loop():
+            return
+
+        async def work() -> None:
+            self._drains_under_way += 1
+            try:
+                self._background_failures += await trampoline.run_async(verbs.drain(self))
+            finally:
+                self._drains_under_way -= 1
+
+        self._keep(asyncio.get_running_loop().create_task(work(), name=_DRAIN))
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _watch_auto_close(self) -> None:
+        """In a running loop, close an idle inline execution when it is due; elsewhere the sweep does."""
+        if not (self.runs_inline and self.auto_close) or any(
+            task.get_name() == _AUTO_CLOSE for task in self._background
+        ):
+            return
+
+        async def watch() -> None:
+            while (seconds := await self._async_read(reading.seconds_to_auto_close)) is not None:
+                if seconds > 0:
+                    await asyncio.sleep(seconds)
+                else:
+                    await self._async_read(lambda pk, using: lifecycle.auto_close(pk, using=using))
+
+        self._keep(asyncio.get_running_loop().create_task(watch(), name=_AUTO_CLOSE))
+
+    # -- state
+
+    def get_state(self, key: str | None = None, default: Any = None) -> Any:
+        """A copy of the committed value under a dotted key, or the default; without a key the whole state."""
+        return self._read(reading.state, key, default)
+
+    async def async_get_state(self, key: str | None = None, default: Any = None) -> Any:
+        """See ``get_state``."""
+        return await self._async_read(reading.state, key, default)
+
+    def set_state(self, key: str, value: Any, *, emit: bool = True) -> None:
+        """Set a dotted key from outside. Allowed until it is closed.
+
+        Raises: ExecutionNotOpenError; JsonValueError.
+        """
+        self._sync(self._change("set", key, value, emit), "set_state")
+
+    async def async_set_state(self, key: str, value: Any, *, emit: bool = True) -> None:
+        """See ``set_state``."""
+        await self._async(self._change("set", key, value, emit))
+
+    def append_state(self, key: str, value: Any, *, emit: bool = True) -> None:
+        """Append to the list under a key from outside. See ``data.append_state``."""
+        self._sync(self._change("append", key, value, emit), "append_state")
+
+    async def async_append_state(self, key: str, value: Any, *, emit: bool = True) -> None:
+        """See ``append_state``."""
+        await self._async(self._change("append", key, value, emit))
+
+    def del_state(self, key: str, *, emit: bool = True) -> None:
+        """Delete a key from outside; nothing where it is absent."""
+        self._sync(self._change("delete", key, None, emit), "del_state")
+
+    async def async_del_state(self, key: str, *, emit: bool = True) -> None:
+        """See ``del_state``."""
+        await self._async(self._change("delete", key, None, emit))
+
+    def _change(self, op: Literal["set", "append", "delete"], key: str, value: Any, emit: bool) -> Verb[None]:
+        checked = jsongate.check(value, limits=conf.get_settings().value_limits, root=f"state.{key}")
+        return verbs.change_state(self, StateChange(op, state.check_key(key), checked), signal=emit)
+
+    # -- lifecycle
+
+    def seal(self, *, reason: str = "", actor: Any = None) -> None:
+        """Accept no more events and answers; accepted work goes on."""
+        self._sync(
+            self._once(lambda: lifecycle.seal(self.pk, using=self.using, reason=reason, actor=actor)),
+            "seal",
+            runs_chunks=False,
+        )
+
+    async def async_seal(self, *, reason: str = "", actor: Any = None) -> None:
+        """See ``seal``."""
+        await self._async(self._once(lambda: lifecycle.seal(self.pk, using=self.using, reason=reason, actor=actor)))
+
+    def unseal(self, *, reason: str = "", actor: Any = None) -> None:
+        """Open a sealed execution again."""
+        self._sync(
+            self._once(lambda: lifecycle.unseal(self.pk, using=self.using, reason=reason, actor=actor)),
+            "unseal",
+            runs_chunks=False,
+        )
+
+    async def async_unseal(self, *, reason: str = "", actor: Any = None) -> None:
+        """See ``unseal``."""
+        await self._async(self._once(lambda: lifecycle.unseal(self.pk, using=self.using, reason=reason, actor=actor)))
+
+    def close(
+        self,
+        *,
+        reason: str = "manual",
+        timeout: float | None = None,
+        seal: bool = True,
+        pending_interrupts: Literal["error", "cancel"] = "error",
+        actor: Any = None,
+    ) -> Any:
+        """Close it: accept nothing more, let active work end, freeze and return the snapshot. Closing again returns the
+        same snapshot.
+
+        ``timeout``: seconds after which the work that is left is cancelled and fenced. Inside a transaction, with steps
+        active elsewhere, it returns ``None`` at once; the execution is sealed and closes when they are done.
+
+        Raises: PendingInterruptsError (it stays open) unless ``pending_interrupts="cancel"``; errors of chunks that
+        failed while it closed, after it has closed.
+        """
+        return self._sync(self._close(reason, timeout, seal, pending_interrupts, actor), "close")
+
+    async def async_close(
+        self,
+        *,
+        reason: str = "manual",
+        timeout: float | None = None,
+        seal: bool = True,
+        pending_interrupts: Literal["error", "cancel"] = "error",
+        actor: Any = None,
+    ) -> Any:
+        """See ``close``."""
+        return await self._async(self._close(reason, timeout, seal, pending_interrupts, actor))
+
+    def _close(self, reason: str, timeout: float | None, seal: bool, pending_interrupts: str, actor: Any) -> Verb[Any]:
+        return verbs.close(
+            self, reason=reason, timeout=timeout, seal=seal, pending_interrupts=pending_interrupts, actor=actor
+        )
+
+    def cancel(self, *, reason: str = "", actor: Any = None) -> Any:
+        """End it now: running steps are fenced, waiting interrupts cancelled. Returns the snapshot."""
+        return self._sync(verbs.cancel(self, reason, actor), "cancel", runs_chunks=False)
+
+    async def async_cancel(self, *, reason: str = "", actor: Any = None) -> Any:
+        """See ``cancel``."""
+        return await self._async(verbs.cancel(self, reason, actor))
+
+    def retry(self, step_id: int | None = None, *, reason: str = "", actor: Any = None) -> int:
+        """Run failed steps again: one by id, or all. Returns how many.
+
+        Raises: UnknownStepError; ExecutionNotOpenError; the first error of a step that failed again.
+        """
+        count: int = self._sync(verbs.retry_failed(self, step_id, reason, actor), "retry")
+        return count
+
+    async def async_retry(self, step_id: int | None = None, *, reason: str = "", actor: Any = None) -> int:
+        """See ``retry``."""
+        count: int = await self._async(verbs.retry_failed(self, step_id, reason, actor))
+        return count
+
+    def _once(self, function: Any) -> Verb[Any]:
+        def act() -> Any:
+            start.ensure(self.new, using=self.using)
+            return function()
+
+        return (yield Db(act))
+
+    # -- looking
+
+    def get_status(self) -> str:
+        """created, running, waiting, completed, failed or cancelled."""
+        status: str = self._read(reading.status)
+        return status
+
+    async def async_get_status(self) -> str:
+        """See ``get_status``."""
+        status: str = await self._async_read(reading.status)
+        return status
+
+    def get_lifecycle_state(self) -> str:
+        """open, sealed or closed."""
+        state: str = self._read(reading.lifecycle_state)
+        return state
+
+    async def async_get_lifecycle_state(self) -> str:
+        """See ``get_lifecycle_state``."""
+        state: str = await self._async_read(reading.lifecycle_state)
+        return state
+
+    def is_open(self) -> bool:
+        """Whether it accepts events and answers."""
+        return self.get_lifecycle_state() == "open"
+
+    def is_sealed(self) -> bool:
+        """Whether it is sealed and not closed."""
+        return self.get_lifecycle_state() == "sealed"
+
+    def is_closed(self) -> bool:
+        """Whether it is closed for good."""
+        return self.get_lifecycle_state() == "closed"
+
+    def is_waiting(self) -> bool:
+        """Whether nothing runs and at least one interrupt waits."""
+        return self.get_status() == "waiting"
+
+    def get_pending_interrupts(self) -> dict[str, dict[str, Any]]:
+        """Copies of the waiting interrupts' records by id, oldest first."""
+        pending: dict[str, dict[str, Any]] = self._read(reading.pending_interrupts)
+        return pending
+
+    async def async_get_pending_interrupts(self) -> dict[str, dict[str, Any]]:
+        """See ``get_pending_interrupts``."""
+        pending: dict[str, dict[str, Any]] = await self._async_read(reading.pending_interrupts)
+        return pending
+
+    def get_interrupt(self, interrupt_id: str) -> dict[str, Any] | None:
+        """A copy of the newest record under an id, or ``None``."""
+        record: dict[str, Any] | None = self._read(reading.interrupt, interrupt_id)
+        return record
+
+    async def async_get_interrupt(self, interrupt_id: str) -> dict[str, Any] | None:
+        """See ``get_interrupt``."""
+        record: dict[str, Any] | None = await self._async_read(reading.interrupt, interrupt_id)
+        return record
+
+    def get_snapshot(self) -> Any:
+        """The snapshot it was closed with; ``None`` until then."""
+        return self._read(reading.snapshot)
+
+    async def async_get_snapshot(self) -> Any:
+        """See ``get_snapshot``."""
+        return await self._async_read(reading.snapshot)
+
+    def row(self) -> Execution | None:
+        """The model instance as committed, or ``None`` before the first write."""
+        row: Execution | None = self._read(reading.row)
+        return row
+
+    # -- save and load
+
+    def save(self, path: Any = None, *, require_idle: bool = False) -> dict[str, Any]:
+        """The execution as a JSON-able dict (and as a JSON file at ``path``). The row stays the truth; this is a copy
+        to carry elsewhere.
+
+        Raises: RuntimeError with ``require_idle`` while a step is active.
+        """
+        return self._export(self._sync(self._once(lambda: self._save(require_idle)), "save", runs_chunks=False), path)
+
+    async def async_save(self, path: Any = None, *, require_idle: bool = False) -> dict[str, Any]:
+        """See ``save``."""
+        return self._export(await self._async(self._once(lambda: self._save(require_idle))), path)
+
+    def _save(self, require_idle: bool) -> dict[str, Any]:
+        return saved.export(self.pk, using=self.using, require_idle=require_idle, resource_keys=self.resources.names())
+
+    def _export(self, document: dict[str, Any], path: Any) -> dict[str, Any]:
+        if path is not None:
+            saved.write_file(document, path)
+        return document
+
+    def load(self, source: Any, *, as_new: bool = False) -> TriggerFlowExecution:
+        """Become the handle of a saved execution: of its row where that exists, else of a row made from the snapshot.
+
+        ``source``: what ``save`` gave, its JSON text, or the path of a file. ``as_new``: an independent copy under a
+        new id.
+
+        Raises: SnapshotTypeError (TypeError), SnapshotError (ValueError).
+        """
+        document = saved.read(source)
+        self._loaded(self._sync(self._load(document, as_new), "load", runs_chunks=False))
+        return self
+
+    async def async_load(
+        self, source: Any, *, as_new: bool = False, runtime_resources: Mapping[str, Any] | None = None
+    ) -> TriggerFlowExecution:
+        """See ``load``; ``runtime_resources`` are given to this handle."""
+        document = saved.read(source)
+        self._given_resources.update(runtime_resources or {})
+        self._loaded(await self._async(self._load(document, as_new)))
+        return self
+
+    def _load(self, document: dict[str, Any], as_new: bool) -> Verb[Execution]:
+        def act() -> Execution:
+            return restore.restore(
+                document,
+                flow_name=self.flow.name,
+                graph=self.new.graph,
+                runner=self.new.runner,
+                as_new=as_new,
+                using=self.using,
+            )
+
+        row: Execution = yield Db(act)
+        return row
+
+    def _loaded(self, row: Execution) -> None:
+        self._replace(
+            id=row.pk,
+            runner=Runner(row.runner),
+            auto_close=row.auto_close,
+            auto_close_timeout=row.auto_close_timeout,
+            skip_exceptions=row.skip_exceptions,
+            interactive=row.interactive,
+        )
+
+
+def execution_uuid(execution_id: str | uuid.UUID) -> uuid.UUID:
+    """The primary key an id stands for.
+
+    Raises: UnknownExecutionError for text that is no id.
+    """
+    if isinstance(execution_id, uuid.UUID):
+        return execution_id
+    try:
+        return uuid.UUID(execution_id)
+    except (ValueError, AttributeError, TypeError):
+        raise exceptions.UnknownExecutionError(f"there is no execution {execution_id!r}") from None

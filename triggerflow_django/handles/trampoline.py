@@ -1,0 +1,133 @@
+"""Drive a verb: a generator that yields ``Db``, ``Drain`` and ``Sleep``, in sync code or in an event loop (design.md
+5.13).
+
+Without a running loop everything happens on the caller's thread and connection, so the caller's ``atomic()`` holds. In
+a loop, database work goes to the loop's database thread. A sync call in a running loop reads through that thread; one
+that runs chunks gets a thread and a loop of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from asyncio import sleep
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+
+from triggerflow_django import exceptions
+from triggerflow_django.engine.drain import InlineDrain
+from triggerflow_django.runtime import bridge
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Db:
+    """Run this on the thread that holds the database connection."""
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Run the execution's steps until nothing is left to do. Answers with the errors of steps that failed for good."""
+
+    drain: InlineDrain
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Wait for work of this event loop. Without a running loop there is none."""
+
+    tasks: frozenset[asyncio.Task[None]]
+
+
+Verb = Generator[Db | Drain | Sleep | Gather, Any, T]
+
+
+def run_sync(verb: Verb[T], *, using: str, runs_chunks: bool, name: str) -> T:
+    """Drive a verb from sync code.
+
+    Raises: SyncInLoopError for a verb that runs chunks, called in a running loop under an open transaction.
+    """
+    if not bridge.in_running_loop():
+        return _drive(verb)
+    if not runs_chunks:
+        return bridge.call(lambda: _drive(verb))
+    if bridge.call(lambda: connections[using].in_atomic_block):
+        verb.close()
+        raise exceptions.SyncInLoopError(
+            f"{name}() runs chunks and cannot do so in a running event loop under an open transaction; await "
+            f"async_{name}() instead"
+        )
+    # A thread of its own, with its own connection: the loop's database thread may be needed by what we run.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="triggerflow-sync") as helper:
+        return helper.submit(_drive_and_disconnect, verb).result()
+
+
+def _drive(verb: Verb[T]) -> T:
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            operation = verb.throw(error) if error is not None else verb.send(answer)
+        except StopIteration as finished:
+            result: T = finished.value
+            return result
+        answer, error = None, None
+        try:
+            match operation:
+                case Db():
+                    answer = operation.function()
+                case Drain():
+                    operation.drain.run()
+                    answer = operation.drain.failures
+                case Sleep():
+                    time.sleep(operation.seconds)
+        except BaseException as raised:
+            error = raised
+
+
+def _drive_and_disconnect(verb: Verb[T]) -> T:
+    try:
+        return _drive(verb)
+    finally:
+        connections.close_all()
+
+
+async def run_async(verb: Verb[T]) -> T:
+    """Drive a verb in this event loop."""
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            operation = verb.throw(error) if error is not None else verb.send(answer)
+        except StopIteration as finished:
+            result: T = finished.value
+            return result
+        answer, error = None, None
+        try:
+            match operation:
+                case Db():
+                    answer = await sync_to_async(operation.function, thread_sensitive=True)()
+                case Drain():
+                    await operation.drain.run_async()
+                    answer = operation.drain.failures
+                case Sleep():
+                    await sleep(operation.seconds)
+                case Gather():
+                    await asyncio.gather(*operation.tasks)
+        except BaseException as raised:
+            error = raised

@@ -1,0 +1,324 @@
+"""What the handle's methods do, each written once: what is committed, what is drained, what is waited for.
+
+Every function is a generator for ``trampoline``; ``handle`` is the ``TriggerFlowExecution`` it acts for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db import connections
+
+from triggerflow_django import exceptions
+from triggerflow_django.engine import clock, decide, emit, lifecycle, retry, start
+from triggerflow_django.handles.trampoline import Db, Gather, Sleep, Verb
+from triggerflow_django.models import Door, Execution, Step, StepStatus
+from triggerflow_django.runtime import current
+from triggerflow_django.runtime.state import StateChange
+
+if TYPE_CHECKING:
+    from triggerflow_django.handles.execution import TriggerFlowExecution
+
+_FIRST_POLL: Final = 0.01
+_LONGEST_POLL: Final = 0.25
+
+
+def start_execution(handle: TriggerFlowExecution, value: Any) -> Verb[bool]:
+    """Start and drain once.
+
+    Returns whether this call started it; raises the first error of a step that failed for good.
+    """
+    began: bool = yield Db(lambda: _start(handle, value))
+    yield from drained(handle)
+    return began
+
+
+def start_and_wait(handle: TriggerFlowExecution, value: Any) -> Verb[Any]:
+    """``start``: the handle, or with auto_close the snapshot once it has closed (as long as an interrupt is pending,
+    that takes).
+    """
+    if not handle.auto_close:
+        yield from start_execution(handle, value)
+        return handle
+    _refuse_inside(handle, "start")
+    yield from start_execution(handle, value)
+    return (yield from until_closed(handle))
+
+
+def start_hidden(handle: TriggerFlowExecution, value: Any) -> Verb[dict[str, Any]]:
+    """``flow.start``: run to the end and close; nobody else holds this execution. An error leaves nothing open.
+
+    Raises: the first error of a step that failed; NoHandleError where a chunk pauses.
+    """
+    try:
+        yield from start_execution(handle, value)
+        yield from wait(handle, None)
+        yield Db(lambda: _raise_stored_failure(handle))
+    except BaseException:
+        yield Db(lambda: _abandon(handle))
+        raise
+    closing = close(handle, reason="start", timeout=None, seal=True, pending_interrupts="cancel", actor=None)
+    snapshot: dict[str, Any] = yield from closing
+    return snapshot
+
+
+def answer(
+    handle: TriggerFlowExecution,
+    interrupt_id: str,
+    payload: Any,
+    *,
+    request_id: str | None,
+    actor: Any,
+    comment: str,
+) -> Verb[dict[str, Any]]:
+    """``continue_with``: decide, then drain."""
+    record: dict[str, Any] = yield Db(
+        lambda: decide.decide(
+            handle.pk,
+            interrupt_id,
+            payload,
+            door=Door.CODE,
+            using=handle.using,
+            actor=actor,
+            request_id=request_id,
+            comment=comment,
+            graph=handle.graph_for_routing,
+        )
+    )
+    yield from drained(handle)
+    return record
+
+
+def emit_event(
+    handle: TriggerFlowExecution, event: str, value: Any, actor: Any, *, drain: bool
+) -> Verb[list[Any] | None]:
+    """``emit``: commit the event, and drain.
+
+    Returns what its handlers returned (inline), or ``None`` without handlers.
+    """
+    steps: list[int] = yield Db(lambda: _emit(handle, event, value, actor))
+    if not drain:
+        return None
+    yield from drained(handle)
+    if not steps or not handle.runs_inline:
+        return None
+    outputs: list[Any] = yield Db(
+        lambda: list(
+            Step.objects.using(handle.using).filter(pk__in=steps).order_by("pk").values_list("output", flat=True)
+        )
+    )
+    return outputs
+
+
+def change_state(handle: TriggerFlowExecution, change: StateChange, *, signal: bool) -> Verb[None]:
+    """``set_state`` and its kin: commit, then drain what listens to the key."""
+
+    def write() -> None:
+        start.ensure(handle.new, using=handle.using)
+        emit.write_state(handle.pk, [change], using=handle.using, signal=signal, graph=handle.graph_for_routing)
+
+    yield Db(write)
+    yield from drained(handle)
+
+
+def close(
+    handle: TriggerFlowExecution, *, reason: str, timeout: float | None, seal: bool, pending_interrupts: str, actor: Any
+) -> Verb[Any]:
+    """``close``: ask, let active work end, and return the snapshot.
+
+    Errors of work that ended meanwhile are raised after it closed.
+    """
+    _refuse_inside(handle, "close")
+
+    def ask() -> bool:
+        start.ensure(handle.new, using=handle.using)
+        return lifecycle.request_close(
+            handle.pk,
+            using=handle.using,
+            reason=reason,
+            timeout=timeout,
+            seal=seal,
+            pending_interrupts=pending_interrupts,
+            actor=actor,
+            graph=handle.graph_for_routing,
+        )
+
+    closed: bool = yield Db(ask)
+    failures: list[BaseException] = []
+    polls = 0
+    while not closed:
+        failures += yield from drain(handle)
+        row: Execution = yield Db(lambda: _finish_due(handle))
+        if not row.is_closed and not row.closing:
+            raise exceptions.PendingInterruptsError(
+                f"execution {handle.id} paused again while it was closing; it is open, answer its interrupts first"
+            )
+        closed = row.is_closed
+        if not closed:
+            if (yield Db(lambda: connections[handle.using].in_atomic_block)):
+                return (
+                    None  # in a transaction nobody else can bring the work to an end; it closes once that has happened
+                )
+            yield Sleep(_pause(polls))
+            polls += 1
+    yield Gather(handle.background_drains)
+    failures = handle.take_background_failures() + failures
+    if failures:
+        raise failures[0]
+    return (yield Db(handle.read_snapshot))
+
+
+def cancel(handle: TriggerFlowExecution, reason: str, actor: Any) -> Verb[Any]:
+    """``cancel``: end it now; returns the snapshot."""
+
+    def act() -> Any:
+        start.ensure(handle.new, using=handle.using)
+        lifecycle.cancel(handle.pk, using=handle.using, reason=reason, actor=actor)
+        return handle.read_snapshot()
+
+    return (yield Db(act))
+
+
+def retry_failed(handle: TriggerFlowExecution, step_id: int | None, reason: str, actor: Any) -> Verb[int]:
+    """``retry``: make failed steps ready, then drain."""
+    count: int = yield Db(
+        lambda: retry.retry(
+            handle.pk, using=handle.using, step_id=step_id, reason=reason, actor=actor, graph=handle.graph_for_routing
+        )
+    )
+    yield from drained(handle)
+    return count
+
+
+def wait(handle: TriggerFlowExecution, timeout: float | None) -> Verb[None]:
+    """``wait``: until nothing is active (idle, waiting or closed).
+
+    Raises: WaitTimeoutError; the first error of a step that failed for good in this process meanwhile.
+    """
+    _refuse_inside(handle, "wait")
+    deadline = None if timeout is None else time.monotonic() + timeout
+    polls = 0
+    while True:
+        yield from drained(handle)
+        row: Execution = yield Db(lambda: _finish_due(handle))
+        if not row.active_steps:
+            return
+        if (yield Db(lambda: connections[handle.using].in_atomic_block)):
+            raise exceptions.WaitTimeoutError(
+                f"execution {handle.id} has active steps that nobody can run while this transaction is open"
+            )
+        if deadline is not None and time.monotonic() >= deadline:
+            raise exceptions.WaitTimeoutError(f"execution {handle.id} is still {row.status} after {timeout:g} s")
+        yield Sleep(_pause(polls))
+        polls += 1
+
+
+def until_closed(handle: TriggerFlowExecution) -> Verb[Any]:
+    """Wait until it has closed by itself (or was closed by somebody); returns the snapshot."""
+    polls = 0
+    while True:
+        row: Execution = yield Db(lambda: _finish_due(handle))
+        if row.is_closed:
+            return row.snapshot
+        if (yield Db(lambda: connections[handle.using].in_atomic_block)):
+            raise exceptions.WaitTimeoutError(
+                f"execution {handle.id} cannot close by itself while this transaction is open; use auto_close=False "
+                "and close()"
+            )
+        yield from drained(handle)
+        until_due = None if row.auto_close_at is None else (row.auto_close_at - row.db_now).total_seconds()  # type: ignore[attr-defined]
+        pause = _pause(polls)
+        yield Sleep(pause if until_due is None else max(0.0, min(pause, until_due)))
+        polls += 1
+
+
+# -- draining
+
+
+def drain(handle: TriggerFlowExecution) -> Verb[list[BaseException]]:
+    """Run what is ready, where this handle is the one to do it. Returns the errors of steps that failed for good."""
+    if not handle.runs_inline or current.is_inside(handle.id):
+        return []
+    failures: list[BaseException] = yield handle.drain_operation()
+    return failures
+
+
+def drained(handle: TriggerFlowExecution) -> Verb[None]:
+    """Like ``drain``, but raise the first error."""
+    failures = yield from drain(handle)
+    if failures:
+        raise failures[0]
+
+
+# -- database functions
+
+
+def _start(handle: TriggerFlowExecution, value: Any) -> bool:
+    execution_id, began = start.start(handle.new, value, using=handle.using)
+    handle.adopt(execution_id)
+    return began
+
+
+def _emit(handle: TriggerFlowExecution, event: str, value: Any, actor: Any) -> list[int]:
+    start.ensure(handle.new, using=handle.using)
+    return emit.emit(handle.pk, event, value, using=handle.using, actor=actor, graph=handle.graph_for_routing)
+
+
+def _finish_due(handle: TriggerFlowExecution) -> Execution:
+    """Act on what is due of this execution (its sweep), and read its row."""
+    row = _row(handle)
+    now: dt.datetime = row.db_now  # type: ignore[attr-defined]
+    acted = False
+    if row.closing and row.close_by is not None and row.close_by <= now:
+        acted = lifecycle.force_close(handle.pk, using=handle.using)
+    elif row.auto_close_at is not None and row.auto_close_at <= now:
+        acted = lifecycle.auto_close(handle.pk, using=handle.using)
+    return _row(handle) if acted else row
+
+
+def _row(handle: TriggerFlowExecution) -> Execution:
+    rows = Execution.objects.using(handle.using).annotate(db_now=clock.expression()).defer("input")
+    row = rows.filter(pk=handle.pk).first()
+    if row is None:
+        raise exceptions.UnknownExecutionError(f"there is no execution {handle.id}")
+    return row
+
+
+def _raise_stored_failure(handle: TriggerFlowExecution) -> None:
+    """Where workers ran the steps, their errors are in the rows."""
+    if handle.runs_inline:
+        return
+    failed = (
+        Step.objects.using(handle.using)
+        .filter(execution_id=handle.pk, status=StepStatus.FAILED)
+        .order_by("finished_at")
+        .first()
+    )
+    if failed is not None and not handle.new.skip_exceptions:
+        error = failed.error or {}
+        kind = (
+            exceptions.NoHandleError
+            if str(error.get("type", "")).endswith(".NoHandleError")
+            else exceptions.StepFailedError
+        )
+        raise kind(f"chunk {failed.node} failed: {error.get('type')}: {error.get('message')}")
+
+
+def _abandon(handle: TriggerFlowExecution) -> None:
+    """Nobody can hold the execution of a failed ``flow.start``: close it, failed steps and all."""
+    with contextlib.suppress(exceptions.UnknownExecutionError):
+        lifecycle.abandon(handle.pk, using=handle.using, reason="flow.start raised")
+
+
+def _refuse_inside(handle: TriggerFlowExecution, name: str) -> None:
+    if current.is_inside(handle.id):
+        raise exceptions.InsideChunkError(
+            f"{name}() was called by a chunk of execution {handle.id} itself and would wait for that very chunk"
+        )
+
+
+def _pause(polls: int) -> float:
+    return min(_FIRST_POLL * 1.5**polls, _LONGEST_POLL)
