@@ -42,11 +42,17 @@ VALUE: Final = Limits(total_bytes=4 * 1024 * 1024, nodes=None, string_bytes=None
 FANOUT: Final = Limits(total_bytes=32 * 1024 * 1024, nodes=None, string_bytes=None)
 
 _encoder: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_sorting_encoder: Final = json.JSONEncoder(sort_keys=True)
 
 
 def dumps(value: Json) -> str:
     """Write a value that passed the gate as compact JSON; non-ASCII characters stay as they are."""
     return _encoder.encode(value)
+
+
+def same(one: Json, other: Json) -> bool:
+    """Whether two values that passed the gate are the same JSON, whatever the order of keys; ``1`` is not ``true``."""
+    return _sorting_encoder.encode(one) == _sorting_encoder.encode(other)
 
 
 def check(value: object, *, limits: Limits, root: str = "$") -> Json:

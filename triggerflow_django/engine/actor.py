@@ -25,7 +25,8 @@ def of(who: Any) -> Actor:
         return who
     if isinstance(who, str):
         return Actor(label=who[:255])
-    return Actor(id=str(who.pk), label=str(who.get_username())[:255])
+    # An anonymous user has neither.
+    return Actor(id="" if who.pk is None else str(who.pk), label=str(who.get_username())[:255])
 
 
 def rule(name: str) -> Actor:

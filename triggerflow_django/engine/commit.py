@@ -15,9 +15,9 @@ from typing import Any
 from triggerflow_django import exceptions, signals
 from triggerflow_django.approvals import policy
 from triggerflow_django.definition.graph import Graph
-from triggerflow_django.engine import effects, places, resolve
-from triggerflow_django.engine.transition import Transition, begin
-from triggerflow_django.models import Interrupt, InterruptStatus, Step, StepKind, StepStatus
+from triggerflow_django.engine import effects, places, resolve, rows
+from triggerflow_django.engine.transition import Carrier, Transition, begin
+from triggerflow_django.models import Interrupt, InterruptStatus, Step, StepStatus
 from triggerflow_django.models.fields import new_id
 from triggerflow_django.runtime.journal import Pause
 from triggerflow_django.runtime.state import StateChange
@@ -48,11 +48,12 @@ class Committed:
     ready: int = 0
     #: The step failed for good.
     failed: bool = False
+    #: Nothing of the execution is active any more.
+    is_idle: bool = False
 
 
-def complete(step: Step, outcome: Outcome, *, graph: Graph, carry: bool, lease_seconds: float, using: str) -> Committed:
-    """Commit a step's outcome. With ``carry``, a successor that is alone is leased to the same drain in the same
-    commit.
+def complete(step: Step, outcome: Outcome, *, graph: Graph, using: str) -> Committed:
+    """Commit a step's outcome. A successor that is alone is leased to the same drain in the same commit.
 
     Raises: FencedError; TriggerFlowError for refusals only the commit can see (nothing is written then).
     """
@@ -67,9 +68,11 @@ def complete(step: Step, outcome: Outcome, *, graph: Graph, carry: bool, lease_s
         effects.apply(transition, outcome.effects, cause=step)
         if outcome.pause is not None:
             open_interrupt(transition, step, outcome.pause)
-        carried = _carry(transition, step, graph, lease_seconds) if carry else ()
+        assert step.lease_token is not None  # noqa: S101 - a claimed step has one
+        carrier = Carrier(step.lease_token)
+        transition.carry(carrier, queue=step.queue)
         ready = sum(1 for new in transition.new_steps if new.status == StepStatus.READY)
-    return Committed(carried, ready + transition.woken)
+    return Committed(tuple(carrier.steps), ready + transition.woken, is_idle=execution.active_steps == 0)
 
 
 def _finish(transition: Transition, step: Step, outcome: Outcome) -> None:
@@ -77,29 +80,9 @@ def _finish(transition: Transition, step: Step, outcome: Outcome) -> None:
     values: dict[str, Any] = {"status": status, "lease_expires_at": None}
     if status == StepStatus.DONE:
         values |= {"output": outcome.value, "finished_at": transition.now}
-    done = (
-        Step.objects.using(transition.using)
-        .filter(pk=step.pk, lease_token=step.lease_token, attempt=step.attempt, status=StepStatus.RUNNING)
-        .update(**values)
-    )
-    if not done:
+    guard = {"id": step.pk, "lease_token": step.lease_token, "attempt": step.attempt, "status": StepStatus.RUNNING}
+    if not rows.update(Step, using=transition.using, where=guard, values=values):
         raise FencedError(f"step {step.pk} is not this drain's any more")
-
-
-def _carry(transition: Transition, step: Step, graph: Graph, lease_seconds: float) -> tuple[Step, ...]:
-    fresh = [new for new in transition.new_steps if new.status == StepStatus.READY]
-    if len(fresh) != 1 or transition.woken or transition.execution.is_closed:
-        return ()
-    new = fresh[0]
-    if new.queue != step.queue or (new.kind == StepKind.CHUNK and graph.chunk(new.node) is None):
-        return ()
-    new.status = StepStatus.RUNNING
-    new.attempt = 1
-    new.lease_token = step.lease_token
-    new.lease_expires_at = transition.now + dt.timedelta(seconds=lease_seconds)
-    new.started_at = transition.now
-    new.first_claim_sequence = transition.execution.event_sequence
-    return (new,)
 
 
 def open_interrupt(transition: Transition, step: Step, pause: Pause) -> Interrupt:
@@ -132,7 +115,7 @@ def open_interrupt(transition: Transition, step: Step, pause: Pause) -> Interrup
         on_due=pause.on_due,
         created_at=transition.now,
     )
-    interrupt.save(using=using, force_insert=True)
+    rows.insert([interrupt], using=using)
     execution.pending_interrupts += 1
     if not resolve.by_earlier_event(transition, interrupt, step):
         transition.notify(

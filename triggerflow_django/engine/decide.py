@@ -13,7 +13,7 @@ from triggerflow_django import conf, exceptions, jsongate
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import actor as actors
 from triggerflow_django.engine import authority, records, resolve
-from triggerflow_django.engine.transition import Transition, begin, routed
+from triggerflow_django.engine.transition import Carrier, Transition, begin, routed
 from triggerflow_django.models import Door, Interrupt, InterruptStatus
 
 
@@ -28,6 +28,7 @@ def decide(
     request_id: str | None = None,
     comment: str = "",
     graph: Graph | None = None,
+    carrier: Carrier | None = None,
 ) -> dict[str, Any]:
     """Answer a waiting interrupt. Returns its record (``records.interrupt``).
 
@@ -63,6 +64,7 @@ def decide(
                 request_id=request_id or "",
                 comment=comment,
             )
+            transition.carry(carrier)
             return records.interrupt(interrupt, interrupt.step)
 
     return routed(verb)
@@ -107,22 +109,9 @@ def _is_replay(interrupt: Interrupt, payload: Any, request_id: str | None) -> bo
     decision = interrupt.decision
     if request_id is None or decision is None or decision.request_id != request_id:
         return False
-    if not _same(decision.payload, payload):
+    if not jsongate.same(decision.payload, payload):
         raise exceptions.RequestIdConflictError(
             f"request id {request_id!r} was used before for interrupt {interrupt.interrupt_id!r}, with another "
             "answer; nothing was changed"
         )
     return True
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal as JSON: ``True`` is not ``1``."""
-    return jsongate.dumps(_sorted(one)) == jsongate.dumps(_sorted(other))
-
-
-def _sorted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [_sorted(item) for item in value]
-    return value

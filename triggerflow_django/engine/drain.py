@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import calls, claim, clock, fail, heartbeat, program
 from triggerflow_django.engine.calls import on_database_thread
 from triggerflow_django.engine.commit import Committed, FencedError
+from triggerflow_django.engine.transition import Carrier
 from triggerflow_django.engine.work import Db, Facts, RunContext
 from triggerflow_django.models import Step, StepStatus
 from triggerflow_django.runtime.resources import Resources
@@ -44,15 +44,36 @@ class InlineDrain:
     """
 
     def __init__(
-        self, execution_id: uuid.UUID, *, using: str, graph: Graph, resources_of: Callable[[Facts], Resources]
+        self,
+        facts: Facts,
+        *,
+        using: str,
+        graph: Graph,
+        resources_of: Callable[[Facts], Resources],
+        handle: Any = None,
+        carrier: Carrier | None = None,
     ) -> None:
-        self.execution_id = execution_id
+        self.execution_id = facts.id
         self.using = using
         self.graph = graph
+        carrier = carrier or Carrier()
         self.context = RunContext(
-            using=using, token=uuid.uuid4(), graph_of=lambda _facts: graph, resources_of=resources_of
+            using=using,
+            token=carrier.token,
+            graph_of=lambda _facts: graph,
+            resources_of=resources_of,
+            handle=handle,
+            facts={facts.id: facts},
         )
-        self._in_flight: dict[int, Step] = {}
+        #: Whether to wait for a retry that backs off. The test kit does not: it moves the clock.
+        self.waits = True
+        #: How many runs of steps have ended here.
+        self.ended = 0
+        #: What the commit before this drain left to it.
+        self._carried = carrier.steps
+        self._in_flight: dict[int, Step] = {step.pk: step for step in carrier.steps}
+        #: Whether the last commit here left nothing active, so that there is no need to look for more.
+        self._is_idle = False
 
     @property
     def failures(self) -> list[BaseException]:
@@ -68,8 +89,9 @@ class InlineDrain:
             return
         self.context.nested = connections[self.using].in_atomic_block
         with self._leasing():
-            while True:
-                queue = deque(self._claim(1 if self.context.nested else _SYNC_BATCH))
+            queue = deque(self._carried)
+            while not self._is_idle:
+                queue = queue or deque(self._claim(1 if self.context.nested else _SYNC_BATCH))
                 if not queue:
                     nap = self._nap()
                     if nap is None:
@@ -85,9 +107,9 @@ class InlineDrain:
         self.context.nested = await on_database_thread(lambda: connections[self.using].in_atomic_block)
         limit = 1 if self.context.nested else conf.get_settings().CONCURRENT_CHUNKS
         with self._leasing():
-            tasks: set[asyncio.Task[None]] = set()
+            tasks = {asyncio.create_task(self._chain(step)) for step in self._carried}
             try:
-                while True:
+                while tasks or not self._is_idle:
                     if len(tasks) < limit:
                         room = limit - len(tasks)
                         for step in await on_database_thread(lambda room=room: self._claim(room)):  # type: ignore[misc]
@@ -144,7 +166,6 @@ class InlineDrain:
             if steps or self._in_flight:
                 break
         for step in steps:
-            self.context.facts_of(step)
             self._in_flight[step.pk] = step
         return steps
 
@@ -159,7 +180,7 @@ class InlineDrain:
         rows = list(
             steps.only("status", "available_at", "lease_expires_at", "lease_token", "attempt", "lost", "failures")
         )
-        if not rows or self.context.nested:
+        if not rows or self.context.nested or not self.waits:
             return None
         now = clock.read(self.using)
         expired = [
@@ -177,6 +198,7 @@ class InlineDrain:
 
     def forget(self, step: Step) -> None:
         """The step was committed, failed or given back."""
+        self.ended += 1
         self._in_flight.pop(step.pk, None)
 
     def give_back(self, step: Step) -> None:
@@ -247,6 +269,7 @@ async def _drive_async(drain: InlineDrain, step: Step) -> Committed:
 
 def _finished(drain: InlineDrain, step: Step, committed: Committed) -> Committed:
     drain.forget(step)
+    drain._is_idle = committed.is_idle
     for carried in committed.carried:
         drain._in_flight[carried.pk] = carried
     return committed

@@ -11,14 +11,21 @@ from triggerflow_django.definition.graph import Graph
 from triggerflow_django.definition.routing import Signal
 from triggerflow_django.engine import actor as actors
 from triggerflow_django.engine import effects, resolve
-from triggerflow_django.engine.transition import begin, routed
+from triggerflow_django.engine.transition import Carrier, begin, routed
 from triggerflow_django.models import EventKind
 from triggerflow_django.runtime import state as state_ops
 from triggerflow_django.runtime.data import event_name
 
 
 def emit(
-    execution_id: uuid.UUID, event: str, value: Any, *, using: str, actor: Any = None, graph: Graph | None = None
+    execution_id: uuid.UUID,
+    event: str,
+    value: Any,
+    *,
+    using: str,
+    actor: Any = None,
+    graph: Graph | None = None,
+    carrier: Carrier | None = None,
 ) -> list[int]:
     """Emit an event: its handlers become ready, and every interrupt that waits for it is answered. Returns the ids of
     the new steps.
@@ -37,6 +44,7 @@ def emit(
             resolve.by_outer_event(transition, name, value, actor, who)
             answered = len(transition.new_steps)
             effects.route(transition, Signal(("event", name), value), cause=None)
+            transition.carry(carrier)
         return [step.pk for step in transition.new_steps[answered:]]
 
     return routed(verb)

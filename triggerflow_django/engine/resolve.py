@@ -11,7 +11,7 @@ from typing import Any
 
 from triggerflow_django import exceptions, signals
 from triggerflow_django.definition.routing import Scope, Signal
-from triggerflow_django.engine import authority, effects, places
+from triggerflow_django.engine import authority, effects, places, rows
 from triggerflow_django.engine.actor import Actor, rule
 from triggerflow_django.engine.transition import Transition
 from triggerflow_django.models import (
@@ -57,13 +57,10 @@ def resume(
         comment=comment,
         created_at=now,
     )
-    decision.save(using=using)
-    won = (
-        Interrupt.objects.using(using)
-        .filter(pk=interrupt.pk, status=InterruptStatus.WAITING)
-        .update(status=InterruptStatus.RESUMED, decision=decision, resolved_at=now)
-    )
-    if not won:
+    rows.insert([decision], using=using)
+    guard = {"id": interrupt.pk, "status": InterruptStatus.WAITING}
+    values = {"status": InterruptStatus.RESUMED, "decision_id": decision.pk, "resolved_at": now}
+    if not rows.update(Interrupt, using=using, where=guard, values=values):
         raise exceptions.InterruptNotWaitingError(f"interrupt {interrupt.interrupt_id!r} is not waiting any more")
     interrupt.status, interrupt.decision, interrupt.resolved_at = InterruptStatus.RESUMED, decision, now
     execution.pending_interrupts -= 1
@@ -89,11 +86,13 @@ def resume(
 
 def finish_paused(transition: Transition, interrupt: Interrupt, status: StepStatus, **values: Any) -> Step:
     """Take the step of an interrupt out of ``paused``; it was paused as long as the interrupt waited."""
-    step = Step.objects.using(transition.using).get(pk=interrupt.step_id)
-    Step.objects.using(transition.using).filter(pk=step.pk, status=StepStatus.PAUSED).update(
-        status=status, finished_at=transition.now, **values
+    rows.update(
+        Step,
+        using=transition.using,
+        where={"id": interrupt.step_id, "status": StepStatus.PAUSED},
+        values={"status": status, "finished_at": transition.now, **values},
     )
-    return step
+    return interrupt.step
 
 
 def scope_of(step: Step) -> Scope:
@@ -132,6 +131,7 @@ def waiting_for(transition: Transition, event: str) -> list[Interrupt]:
         return []
     return list(
         Interrupt.objects.using(transition.using)
+        .select_related("step")
         .filter(execution_id=transition.execution.pk, status=InterruptStatus.WAITING, resume_event=event)
         .order_by("pk")
     )

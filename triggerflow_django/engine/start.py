@@ -17,7 +17,7 @@ from triggerflow_django.definition.graph import START, Graph
 from triggerflow_django.definition.routing import Signal
 from triggerflow_django.engine import actor as actors
 from triggerflow_django.engine import clock, effects
-from triggerflow_django.engine.transition import Transition, begin, routed
+from triggerflow_django.engine.transition import Carrier, Transition, begin, routed
 from triggerflow_django.models import EventKind, Execution, Lifecycle, Runner
 
 
@@ -40,16 +40,32 @@ class NewExecution:
 
 
 def ensure(new: NewExecution, *, using: str) -> uuid.UUID:
-    """Insert the execution's row unless it exists, so that events and state can reach it before it is started."""
+    """Insert the execution's row unless it exists, so that events and state can reach it before it is started.
+
+    Raises: KeyConflictError for a key that another execution has.
+    """
     if not Execution.objects.using(using).filter(pk=new.id).exists():
-        with transaction.atomic(using=using):
-            transition = _transition(new, None, using)
-            transition.save()
+        try:
+            with transaction.atomic(using=using):
+                transition = _transition(new, None, using)
+                transition.save()
+        except IntegrityError:
+            if Execution.objects.using(using).filter(pk=new.id).exists():
+                return new.id
+            found = _by_key(new, using) if new.key is not None else None
+            if found is None:
+                raise
+            raise exceptions.KeyConflictError(
+                f"key {new.key!r} of flow {new.flow_name!r} belongs to execution {found.id.hex}; get that one by its "
+                "id, or start with the same input"
+            ) from None
     return new.id
 
 
-def start(new: NewExecution, value: Any, *, using: str) -> tuple[uuid.UUID, bool]:
-    """Start an execution. Returns its id, and whether this call started it.
+def start(
+    new: NewExecution, value: Any, *, using: str, is_fresh: bool = False, carrier: Carrier | None = None
+) -> tuple[uuid.UUID, bool]:
+    """Start an execution. Returns its id, and whether this call started it. ``is_fresh``: its row cannot exist yet.
 
     A second start of one execution does nothing. A ``key`` used before with the same input leads to the execution of
     then.
@@ -58,20 +74,25 @@ def start(new: NewExecution, value: Any, *, using: str) -> tuple[uuid.UUID, bool
     """
     value = jsongate.check(value, limits=conf.get_settings().answer_limits, root="input")
     if new.key is not None:
-        return _start_keyed(new, value, using)
-    if Execution.objects.using(using).filter(pk=new.id).exists():
-        return _start_existing(new.id, new.graph, value, using)
-    _insert_started(new, value, using)
+        return _start_keyed(new, value, using, carrier)
+    if not is_fresh and Execution.objects.using(using).filter(pk=new.id).exists():
+        return _start_existing(new.id, new.graph, value, using, carrier)
+    try:
+        _insert_started(new, value, using, carrier)
+    except IntegrityError:
+        if not Execution.objects.using(using).filter(pk=new.id).exists():
+            raise
+        return _start_existing(new.id, new.graph, value, using, carrier)
     return new.id, True
 
 
-def _start_keyed(new: NewExecution, value: Any, using: str) -> tuple[uuid.UUID, bool]:
+def _start_keyed(new: NewExecution, value: Any, using: str, carrier: Carrier | None) -> tuple[uuid.UUID, bool]:
     found = _by_key(new, using)
     if found is None:
         try:
             # A savepoint: the loser of a race must be able to go on in its own transaction.
             with transaction.atomic(using=using):
-                _insert_started(new, value, using)
+                _insert_started(new, value, using, carrier)
         except IntegrityError:
             found = _by_key(new, using)
             if found is None:
@@ -79,8 +100,8 @@ def _start_keyed(new: NewExecution, value: Any, using: str) -> tuple[uuid.UUID, 
         else:
             return new.id, True
     if found.started_at is None:
-        return _start_existing(found.pk, new.graph, value, using)
-    if found.input != value:
+        return _start_existing(found.pk, new.graph, value, using, carrier)
+    if not jsongate.same(found.input, value):
         raise exceptions.KeyConflictError(
             f"key {new.key!r} of flow {new.flow_name!r} was used before, by execution {found.id.hex}, with another "
             "input; "
@@ -93,35 +114,38 @@ def _by_key(new: NewExecution, using: str) -> Execution | None:
     return Execution.objects.using(using).filter(flow_name=new.flow_name, key=new.key).first()
 
 
-def _insert_started(new: NewExecution, value: Any, using: str) -> None:
+def _insert_started(new: NewExecution, value: Any, using: str, carrier: Carrier | None) -> None:
     def insert(defer: bool) -> None:
         with transaction.atomic(using=using):
             transition = _transition(new, None if defer else new.graph, using)
-            _begin_work(transition, value)
+            _begin_work(transition, value, carrier)
             transition.save()
 
     routed(insert)
 
 
-def _start_existing(execution_id: uuid.UUID, graph: Graph, value: Any, using: str) -> tuple[uuid.UUID, bool]:
+def _start_existing(
+    execution_id: uuid.UUID, graph: Graph, value: Any, using: str, carrier: Carrier | None
+) -> tuple[uuid.UUID, bool]:
     def start_row(defer: bool) -> bool:
         with begin(execution_id, using=using, graph=graph, defer=defer) as transition:
             if transition.execution.started_at is not None or transition.execution.is_closed:
                 return False
             transition.require_open("start")
-            _begin_work(transition, value)
+            _begin_work(transition, value, carrier)
         return True
 
     return execution_id, routed(start_row)
 
 
-def _begin_work(transition: Transition, value: Any) -> None:
+def _begin_work(transition: Transition, value: Any, carrier: Carrier | None) -> None:
     execution = transition.execution
     execution.input = value
     execution.started_at = transition.now
     actor = actors.Actor(execution.started_by_id, execution.started_by_label)
     transition.add_event(EventKind.STARTED, actor=actor)
     effects.route(transition, Signal(START, value), cause=None)
+    transition.carry(carrier)
     transition.notify(signals.execution_started)
 
 
@@ -145,6 +169,8 @@ def _transition(new: NewExecution, graph: Graph | None, using: str) -> Transitio
         created_at=now,
     )
     if new.subject is not None:
+        if new.subject.pk is None:
+            raise exceptions.InvalidPolicyError(f"subject={type(new.subject).__name__}: it is not saved yet")
         manager = ContentType.objects.db_manager(using)
         execution.subject_type = manager.get_for_model(new.subject, for_concrete_model=False)
         execution.subject_id = str(new.subject.pk)

@@ -12,15 +12,16 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.dispatch import Signal as DjangoSignal
 
 from triggerflow_django import conf, exceptions, jsongate, signals
 from triggerflow_django.definition.graph import Graph, Source
 from triggerflow_django.definition.routing import Scope, activations
-from triggerflow_django.engine import clock, closing, graphs, status
+from triggerflow_django.engine import closing, graphs, rows, status
 from triggerflow_django.engine.actor import NOBODY, Actor
 from triggerflow_django.models import (
     Event,
@@ -41,13 +42,19 @@ _TRACKED: Final = (
     "close_reason", "close_policy", "close_by", "active_steps", "pending_interrupts", "failed_steps", "event_sequence",
     "started_by_id", "started_by_label", "state_revision", "started_at", "sealed_at", "closed_at",
 )  # fmt: skip
-#: Large columns that few verbs look at.
-_DEFERRED: Final = ("input", "snapshot")
 
 
 def path_digest(text: str) -> str:
     """A step's place in the causal order, as 24 hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+@dataclass(slots=True)
+class Carrier:
+    """A drain that will go on with what a commit leaves: its token goes in, the steps leased to it come out."""
+
+    token: uuid.UUID = field(default_factory=uuid.uuid4)
+    steps: list[Step] = field(default_factory=list)
 
 
 class Transition:
@@ -132,6 +139,28 @@ class Transition:
         chunk = self.graph.chunk(node) if self.graph is not None else None
         return (chunk.options.queue if chunk is not None else None) or self.settings.DEFAULT_QUEUE
 
+    def carry(self, carrier: Carrier | None, *, queue: str = "") -> None:
+        """Lease the only step that became ready to the drain that will go on with it, so that nobody needs to claim it.
+
+        Called last. Of several ready steps none is carried: they are claimed together.
+        """
+        if carrier is None:
+            return
+        carrier.steps = []
+        fresh = [step for step in self.new_steps if step.status == StepStatus.READY]
+        if len(fresh) != 1 or self.woken or self.graph is None or fresh[0].queue != queue:
+            return
+        step = fresh[0]
+        if step.kind == StepKind.CHUNK and self.graph.chunk(step.node) is None:
+            return
+        step.status = StepStatus.RUNNING
+        step.attempt = 1
+        step.lease_token = carrier.token
+        step.lease_expires_at = self.now + dt.timedelta(seconds=self.settings.LEASE_SECONDS)
+        step.started_at = self.now
+        step.first_claim_sequence = self.execution.event_sequence
+        carrier.steps = [step]
+
     # -- state
 
     def read_state(self) -> dict[str, Any]:
@@ -154,11 +183,11 @@ class Transition:
         jsongate.check(data, limits=self.settings.value_limits, root="state")
         self.execution.state_revision += 1
         revision = self.execution.state_revision
-        rows = State.objects.using(self.using)
         if revision == 1:
-            rows.bulk_create([State(execution_id=self.execution.pk, data=data, revision=revision)])
+            rows.insert([State(execution_id=self.execution.pk, data=data, revision=revision)], using=self.using)
         else:
-            rows.filter(execution_id=self.execution.pk).update(data=data, revision=revision)
+            values = {"data": data, "revision": revision}
+            rows.update(State, using=self.using, where={"execution_id": self.execution.pk}, values=values)
 
     # -- history and observers
 
@@ -209,16 +238,14 @@ class Transition:
         execution.status = status.derive(execution)
         self._schedule_auto_close()
         if self.is_new:
-            execution.save(using=self.using, force_insert=True)
+            rows.insert([execution], using=self.using)
         for join in self.joins.values():
             if join.is_dirty:
                 join.save(
                     using=self.using, update_fields=["generation", "filled", "items", "next_index", "places", "status"]
                 )
-        if self.new_steps:
-            Step.objects.using(self.using).bulk_create(self.new_steps)
-        if self._events:
-            Event.objects.using(self.using).bulk_create(self._events)
+        rows.insert(self.new_steps, using=self.using)
+        rows.insert(self._events, using=self.using)
         if not self.is_new:
             self._update_execution()
         for signal, arguments in self._signals:
@@ -233,7 +260,7 @@ class Transition:
 
     def _update_execution(self) -> None:
         execution = self.execution
-        changed = {
+        changed: dict[str, Any] = {
             name: execution.__dict__[name]
             for name in _TRACKED
             if name in execution.__dict__ and execution.__dict__[name] != self._before.get(name)
@@ -241,7 +268,8 @@ class Transition:
         if not changed:
             return
         execution.revision += 1
-        Execution.objects.using(self.using).filter(pk=execution.pk).update(**changed, revision=execution.revision)
+        changed["revision"] = execution.revision
+        rows.update(Execution, using=self.using, where={"id": execution.pk}, values=changed)
 
     def _schedule_auto_close(self) -> None:
         execution = self.execution
@@ -255,11 +283,9 @@ class Transition:
 def lock(execution_id: uuid.UUID, using: str) -> tuple[Execution, dt.datetime]:
     """The execution's row, locked until the transaction ends, and the database's now as of the lock.
 
-    On SQLite the IMMEDIATE transaction is the lock. Raises: UnknownExecutionError.
+    Raises: UnknownExecutionError.
     """
-    no_key = connections[using].features.has_select_for_no_key_update
-    rows = Execution.objects.using(using).select_for_update(no_key=no_key, of=("self",) if no_key else ())
-    row = rows.defer(*_DEFERRED).annotate(db_now=clock.expression()).filter(pk=execution_id).first()
+    row = rows.lock(execution_id, using=using)
     if row is None:
         raise exceptions.UnknownExecutionError(f"there is no execution {execution_id.hex}")
     return row, row.db_now

@@ -54,6 +54,11 @@ class Facts:
     interactive: bool
     skip_exceptions: bool
 
+    @classmethod
+    def of(cls, row: Execution) -> Facts:
+        """The facts of a stored execution."""
+        return cls(id=row.pk, flow_name=row.flow_name, interactive=row.interactive, skip_exceptions=row.skip_exceptions)
+
 
 @dataclass(slots=True, kw_only=True)
 class RunContext:
@@ -64,6 +69,8 @@ class RunContext:
     #: The graph by which a step of this execution runs here, or ``None`` where this process does not have the flow.
     graph_of: Callable[[Facts], Graph | None]
     resources_of: Callable[[Facts], Resources]
+    #: What chunks see as ``data.execution``; ``None``: they find it by id.
+    handle: Any = None
     #: The drain's hold on its steps; ``None`` inside somebody else's transaction, which no heartbeat could see into.
     lease: Lease | None = None
     #: Inside somebody else's transaction: one chunk at a time, each in a savepoint.
@@ -81,10 +88,7 @@ class RunContext:
                 .only("flow_name", "interactive", "skip_exceptions")
                 .get(pk=step.execution_id)
             )
-            known = Facts(
-                id=row.pk, flow_name=row.flow_name, interactive=row.interactive, skip_exceptions=row.skip_exceptions
-            )
-            self.facts[step.execution_id] = known
+            known = self.facts[step.execution_id] = Facts.of(row)
         return known
 
 
@@ -155,6 +159,7 @@ class Work:
             resume=self._resume,
             is_cancelled=self._is_cancelled,
             resources=self.context.resources_of(self.facts),
+            handle=self.context.handle,
             scope=scope,
         )
         return TriggerFlowRuntimeData(frame, journal)
@@ -215,8 +220,6 @@ class Work:
             self.step,
             outcome,
             graph=self.graph,
-            carry=True,
-            lease_seconds=conf.get_settings().LEASE_SECONDS,
             using=self.context.using,
         )
 

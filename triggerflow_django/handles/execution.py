@@ -18,6 +18,8 @@ from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import lifecycle, restore, saved, start
 from triggerflow_django.engine.drain import InlineDrain
 from triggerflow_django.engine.start import NewExecution
+from triggerflow_django.engine.transition import Carrier
+from triggerflow_django.engine.work import Facts
 from triggerflow_django.handles import reading, trampoline, verbs
 from triggerflow_django.handles.trampoline import Db, Drain, Verb
 from triggerflow_django.models import Execution, Runner
@@ -40,11 +42,19 @@ class TriggerFlowExecution:
     """
 
     def __init__(
-        self, flow: TriggerFlow, new: NewExecution, *, using: str, resources: Mapping[str, Any] | None = None
+        self,
+        flow: TriggerFlow,
+        new: NewExecution,
+        *,
+        using: str,
+        resources: Mapping[str, Any] | None = None,
+        is_fresh: bool = False,
     ) -> None:
         self.flow = flow
         self.new = new
         self.using = using
+        #: Whether nothing of it can be stored yet.
+        self.is_fresh = is_fresh
         self._given_resources: dict[str, Any] = dict(resources or {})
         self._own_resources: dict[str, Any] = {}
         self._background: set[asyncio.Task[Any]] = set()
@@ -91,18 +101,41 @@ class TriggerFlowExecution:
         """The flow's graph as it was when this handle was made."""
         return self.new.graph
 
-    def adopt(self, execution_id: uuid.UUID) -> None:
-        """Become the handle of another row: the one its key, or a saved snapshot, leads to."""
-        if execution_id != self.new.id:
-            self._replace(id=execution_id)
+    def ensure(self) -> None:
+        """Insert the row unless it exists. (A database function.)"""
+        self.is_fresh = False
+        start.ensure(self.new, using=self.using)
+
+    def adopt(self, row: Execution) -> None:
+        """Become the handle of a row: the one its key, or a saved snapshot, leads to."""
+        self.is_fresh = False
+        self._replace(
+            id=row.pk,
+            runner=Runner(row.runner),
+            auto_close=row.auto_close,
+            auto_close_timeout=row.auto_close_timeout,
+            skip_exceptions=row.skip_exceptions,
+            interactive=row.interactive,
+        )
 
     def _replace(self, **changes: Any) -> None:
         self.new = dataclasses.replace(self.new, **changes)
 
-    def drain_operation(self) -> Drain:
-        """A drain of this execution, for the trampoline."""
+    def drain_operation(self, carrier: Carrier | None = None) -> Drain:
+        """A drain of this execution, for the trampoline; it begins with what the ``carrier`` holds."""
+        new = self.new
+        facts = Facts(
+            id=new.id, flow_name=new.flow_name, interactive=new.interactive, skip_exceptions=new.skip_exceptions
+        )
         return Drain(
-            InlineDrain(self.pk, using=self.using, graph=self.new.graph, resources_of=lambda _facts: self.resources)
+            InlineDrain(
+                facts,
+                using=self.using,
+                graph=new.graph,
+                resources_of=lambda _facts: self.resources,
+                handle=self,
+                carrier=carrier,
+            )
         )
 
     @property
@@ -411,7 +444,7 @@ class TriggerFlowExecution:
 
     def _once(self, function: Any) -> Verb[Any]:
         def act() -> Any:
-            start.ensure(self.new, using=self.using)
+            self.ensure()
             return function()
 
         return (yield Db(act))
@@ -518,7 +551,7 @@ class TriggerFlowExecution:
         Raises: SnapshotTypeError (TypeError), SnapshotError (ValueError).
         """
         document = saved.read(source)
-        self._loaded(self._sync(self._load(document, as_new), "load", runs_chunks=False))
+        self.adopt(self._sync(self._load(document, as_new), "load", runs_chunks=False))
         return self
 
     async def async_load(
@@ -527,7 +560,7 @@ class TriggerFlowExecution:
         """See ``load``; ``runtime_resources`` are given to this handle."""
         document = saved.read(source)
         self._given_resources.update(runtime_resources or {})
-        self._loaded(await self._async(self._load(document, as_new)))
+        self.adopt(await self._async(self._load(document, as_new)))
         return self
 
     def _load(self, document: dict[str, Any], as_new: bool) -> Verb[Execution]:
@@ -543,16 +576,6 @@ class TriggerFlowExecution:
 
         row: Execution = yield Db(act)
         return row
-
-    def _loaded(self, row: Execution) -> None:
-        self._replace(
-            id=row.pk,
-            runner=Runner(row.runner),
-            auto_close=row.auto_close,
-            auto_close_timeout=row.auto_close_timeout,
-            skip_exceptions=row.skip_exceptions,
-            interactive=row.interactive,
-        )
 
 
 def execution_uuid(execution_id: str | uuid.UUID) -> uuid.UUID:

@@ -104,7 +104,9 @@ class TriggerFlow(FlowDefinition):
             subject=subject,
             started_by=started_by,
         )
-        return TriggerFlowExecution(self, new, using=using or settings.DATABASE, resources=runtime_resources)
+        return TriggerFlowExecution(
+            self, new, using=using or settings.DATABASE, resources=runtime_resources, is_fresh=True
+        )
 
     def _runner(self, wanted: str | None) -> Runner:
         registered = registry.is_registered(self)

@@ -14,6 +14,7 @@ from django.db import connections
 
 from triggerflow_django import exceptions
 from triggerflow_django.engine import clock, decide, emit, lifecycle, retry, start
+from triggerflow_django.engine.transition import Carrier
 from triggerflow_django.handles.trampoline import Db, Gather, Sleep, Verb
 from triggerflow_django.models import Door, Execution, Step, StepStatus
 from triggerflow_django.runtime import current
@@ -31,8 +32,9 @@ def start_execution(handle: TriggerFlowExecution, value: Any) -> Verb[bool]:
 
     Returns whether this call started it; raises the first error of a step that failed for good.
     """
-    began: bool = yield Db(lambda: _start(handle, value))
-    yield from drained(handle)
+    carrier = _carrier(handle)
+    began: bool = yield Db(lambda: _start(handle, value, carrier))
+    yield from drained(handle, carrier)
     return began
 
 
@@ -75,6 +77,7 @@ def answer(
     comment: str,
 ) -> Verb[dict[str, Any]]:
     """``continue_with``: decide, then drain."""
+    carrier = _carrier(handle)
     record: dict[str, Any] = yield Db(
         lambda: decide.decide(
             handle.pk,
@@ -86,9 +89,10 @@ def answer(
             request_id=request_id,
             comment=comment,
             graph=handle.graph_for_routing,
+            carrier=carrier,
         )
     )
-    yield from drained(handle)
+    yield from drained(handle, carrier)
     return record
 
 
@@ -99,10 +103,11 @@ def emit_event(
 
     Returns what its handlers returned (inline), or ``None`` without handlers.
     """
-    steps: list[int] = yield Db(lambda: _emit(handle, event, value, actor))
+    carrier = _carrier(handle) if drain else None
+    steps: list[int] = yield Db(lambda: _emit(handle, event, value, actor, carrier))
     if not drain:
         return None
-    yield from drained(handle)
+    yield from drained(handle, carrier)
     if not steps or not handle.runs_inline:
         return None
     outputs: list[Any] = yield Db(
@@ -117,7 +122,7 @@ def change_state(handle: TriggerFlowExecution, change: StateChange, *, signal: b
     """``set_state`` and its kin: commit, then drain what listens to the key."""
 
     def write() -> None:
-        start.ensure(handle.new, using=handle.using)
+        handle.ensure()
         emit.write_state(handle.pk, [change], using=handle.using, signal=signal, graph=handle.graph_for_routing)
 
     yield Db(write)
@@ -134,7 +139,7 @@ def close(
     _refuse_inside(handle, "close")
 
     def ask() -> bool:
-        start.ensure(handle.new, using=handle.using)
+        handle.ensure()
         return lifecycle.request_close(
             handle.pk,
             using=handle.using,
@@ -175,7 +180,7 @@ def cancel(handle: TriggerFlowExecution, reason: str, actor: Any) -> Verb[Any]:
     """``cancel``: end it now; returns the snapshot."""
 
     def act() -> Any:
-        start.ensure(handle.new, using=handle.using)
+        handle.ensure()
         lifecycle.cancel(handle.pk, using=handle.using, reason=reason, actor=actor)
         return handle.read_snapshot()
 
@@ -238,17 +243,22 @@ def until_closed(handle: TriggerFlowExecution) -> Verb[Any]:
 # -- draining
 
 
-def drain(handle: TriggerFlowExecution) -> Verb[list[BaseException]]:
+def _carrier(handle: TriggerFlowExecution) -> Carrier | None:
+    """What lets a verb's own commit hand the next step to the drain that follows it; ``None`` where none does."""
+    return None if not handle.runs_inline or current.is_inside(handle.id) else Carrier()
+
+
+def drain(handle: TriggerFlowExecution, carrier: Carrier | None = None) -> Verb[list[BaseException]]:
     """Run what is ready, where this handle is the one to do it. Returns the errors of steps that failed for good."""
     if not handle.runs_inline or current.is_inside(handle.id):
         return []
-    failures: list[BaseException] = yield handle.drain_operation()
+    failures: list[BaseException] = yield handle.drain_operation(carrier)
     return failures
 
 
-def drained(handle: TriggerFlowExecution) -> Verb[None]:
+def drained(handle: TriggerFlowExecution, carrier: Carrier | None = None) -> Verb[None]:
     """Like ``drain``, but raise the first error."""
-    failures = yield from drain(handle)
+    failures = yield from drain(handle, carrier)
     if failures:
         raise failures[0]
 
@@ -256,15 +266,19 @@ def drained(handle: TriggerFlowExecution) -> Verb[None]:
 # -- database functions
 
 
-def _start(handle: TriggerFlowExecution, value: Any) -> bool:
-    execution_id, began = start.start(handle.new, value, using=handle.using)
-    handle.adopt(execution_id)
+def _start(handle: TriggerFlowExecution, value: Any, carrier: Carrier | None) -> bool:
+    is_fresh, handle.is_fresh = handle.is_fresh, False
+    execution_id, began = start.start(handle.new, value, using=handle.using, is_fresh=is_fresh, carrier=carrier)
+    if execution_id != handle.pk:
+        handle.adopt(Execution.objects.using(handle.using).defer("input", "snapshot").get(pk=execution_id))
     return began
 
 
-def _emit(handle: TriggerFlowExecution, event: str, value: Any, actor: Any) -> list[int]:
-    start.ensure(handle.new, using=handle.using)
-    return emit.emit(handle.pk, event, value, using=handle.using, actor=actor, graph=handle.graph_for_routing)
+def _emit(handle: TriggerFlowExecution, event: str, value: Any, actor: Any, carrier: Carrier | None) -> list[int]:
+    handle.ensure()
+    return emit.emit(
+        handle.pk, event, value, using=handle.using, actor=actor, graph=handle.graph_for_routing, carrier=carrier
+    )
 
 
 def _finish_due(handle: TriggerFlowExecution) -> Execution:

@@ -51,6 +51,8 @@ class Frame:
     resume: Resume | None
     is_cancelled: Callable[[], bool]
     resources: Resources
+    #: The handle that runs this call; ``None`` where a worker does, which makes one by the execution's id.
+    handle: Any = None
     scope: tuple[tuple[str, str, str], ...] = field(default=())
 
 
@@ -173,6 +175,8 @@ class TriggerFlowRuntimeData:
     @property
     def execution(self) -> Any:
         """The execution's handle, for reading. A call on it that would wait for this very chunk is refused."""
+        if self._frame.handle is not None:
+            return self._frame.handle
         if handle_factory is None:
             raise RuntimeError("triggerflow_django is not set up: add it to INSTALLED_APPS and call django.setup()")
         return handle_factory(self._frame.execution_id)
