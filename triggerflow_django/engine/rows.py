@@ -64,7 +64,7 @@ def update(model: type[models.Model], *, using: str, where: Mapping[str, Any], v
 
 @functools.cache
 def _insert_shape(using: str, model: type[models.Model]) -> tuple[str, str, str, list[Any]]:
-    quote = connections[using].ops.quote_name
+    quote: Any = connections[using].ops.quote_name
     pk: Any = model._meta.pk
     given = isinstance(pk, models.AutoField)
     fields = [field for field in model._meta.concrete_fields if not (given and field is pk)]
@@ -79,7 +79,7 @@ def _insert_shape(using: str, model: type[models.Model]) -> tuple[str, str, str,
 def _update_shape(
     using: str, model: type[models.Model], values: tuple[str, ...], where: tuple[str, ...]
 ) -> tuple[str, list[Any], list[Any]]:
-    quote = connections[using].ops.quote_name
+    quote: Any = connections[using].ops.quote_name
     by_name: dict[str, Any] = {field.attname: field for field in model._meta.concrete_fields}
     set_fields = [by_name[name] for name in values]
     where_fields = [by_name[name] for name in where]

@@ -74,6 +74,13 @@ class TriggerFlowExecution:
 
         return TriggerFlow.attach(execution_id)
 
+    @classmethod
+    async def async_attach(cls, execution_id: str) -> TriggerFlowExecution:
+        """See ``attach``."""
+        from triggerflow_django.handles.flow import TriggerFlow  # noqa: PLC0415 - see attach
+
+        return await TriggerFlow.async_attach(execution_id)
+
     # -- what the verbs need
 
     @property
@@ -475,17 +482,33 @@ class TriggerFlowExecution:
         """Whether it accepts events and answers."""
         return self.get_lifecycle_state() == "open"
 
+    async def async_is_open(self) -> bool:
+        """See ``is_open``."""
+        return await self.async_get_lifecycle_state() == "open"
+
     def is_sealed(self) -> bool:
         """Whether it is sealed and not closed."""
         return self.get_lifecycle_state() == "sealed"
+
+    async def async_is_sealed(self) -> bool:
+        """See ``is_sealed``."""
+        return await self.async_get_lifecycle_state() == "sealed"
 
     def is_closed(self) -> bool:
         """Whether it is closed for good."""
         return self.get_lifecycle_state() == "closed"
 
+    async def async_is_closed(self) -> bool:
+        """See ``is_closed``."""
+        return await self.async_get_lifecycle_state() == "closed"
+
     def is_waiting(self) -> bool:
         """Whether nothing runs and at least one interrupt waits."""
         return self.get_status() == "waiting"
+
+    async def async_is_waiting(self) -> bool:
+        """See ``is_waiting``."""
+        return await self.async_get_status() == "waiting"
 
     def get_pending_interrupts(self) -> dict[str, dict[str, Any]]:
         """Copies of the waiting interrupts' records by id, oldest first."""
@@ -518,6 +541,11 @@ class TriggerFlowExecution:
     def row(self) -> Execution | None:
         """The model instance as committed, or ``None`` before the first write."""
         row: Execution | None = self._read(reading.row)
+        return row
+
+    async def async_row(self) -> Execution | None:
+        """See ``row``."""
+        row: Execution | None = await self._async_read(reading.row)
         return row
 
     # -- save and load

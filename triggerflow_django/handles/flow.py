@@ -165,19 +165,23 @@ class TriggerFlow(FlowDefinition):
         Raises: UnknownExecutionError; UnknownFlowError where its flow is not registered here.
         """
         alias = using or conf.get_settings().DATABASE
+        return trampoline.run_sync(cls._attach(execution_id, alias), using=alias, runs_chunks=False, name="attach")
+
+    @classmethod
+    async def async_attach(cls, execution_id: str | uuid.UUID, *, using: str | None = None) -> TriggerFlowExecution:
+        """See ``attach``."""
+        return await trampoline.run_async(cls._attach(execution_id, using or conf.get_settings().DATABASE))
+
+    @classmethod
+    def _attach(cls, execution_id: str | uuid.UUID, using: str) -> Verb[TriggerFlowExecution]:
         pk = execution_uuid(execution_id)
-
-        def find() -> Verb[Execution]:
-            row: Execution | None = yield Db(lambda: reading.row(pk, alias))
-            if row is None:
-                raise exceptions.UnknownExecutionError(f"there is no execution {pk.hex}")
-            return row
-
-        row = trampoline.run_sync(find(), using=alias, runs_chunks=False, name="attach")
+        row: Execution | None = yield Db(lambda: reading.row(pk, using))
+        if row is None:
+            raise exceptions.UnknownExecutionError(f"there is no execution {pk.hex}")
         flow = registry.get(row.flow_name)
         if not isinstance(flow, TriggerFlow):
             raise exceptions.UnknownFlowError(f"flow {row.flow_name!r} is registered, but not as a TriggerFlow")
-        return flow._handle(row, alias)
+        return flow._handle(row, using)
 
     # -- starting
 
