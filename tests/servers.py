@@ -223,7 +223,7 @@ def _home() -> Iterator[Path]:
             _clear_leftovers(temporary)
             home = Path(tempfile.mkdtemp(prefix=_PREFIX))
             stack.enter_context(_locked(home / "lock"))
-            stack.callback(shutil.rmtree, home)
+            stack.callback(_remove, home)
         yield home
 
 
@@ -244,7 +244,14 @@ def _clear_leftovers(temporary: Path) -> None:
     for home in temporary.glob(f"{_PREFIX}*/"):
         with contextlib.suppress(BlockingIOError), _locked(home / "lock"):
             _kill_server(home / "data")
-            shutil.rmtree(home)
+            _remove(home)
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder in which the last children of a server that was shot may still be deleting files of their own."""
+    while folder.exists():
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def _kill_server(data: Path) -> None:

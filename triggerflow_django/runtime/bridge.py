@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import AsyncToSync, sync_to_async
 
 T = TypeVar("T")
 
@@ -35,11 +35,16 @@ def call(function: Callable[[], T]) -> T:
     """
     if not in_running_loop():
         return function()
+    context = contextvars.copy_context()
+    caller = getattr(AsyncToSync.executors, "current", None)
+    if caller is not None:
+        # The thread that waits in async_to_sync. From 3.12 on, asgiref lets no other thread see it, the helper neither.
+        answer: T = caller.submit(context.run, function).result()
+        return answer
 
     async def hop() -> T:
         return await sync_to_async(function, thread_sensitive=True)()
 
     # A copy of the context leads asgiref to the executor that belongs to this call.
-    context = contextvars.copy_context()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="triggerflow-bridge") as helper:
         return helper.submit(context.run, asyncio.run, hop()).result()
