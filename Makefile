@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help test test-sqlite test-postgres lint format smoke-django6 clean
+.PHONY: help test test-sqlite test-postgres demo-once lint format smoke-django6 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -28,6 +28,10 @@ test-sqlite: $(VENV)/.installed ## the tests on SQLite
 # `exec`: the signal that ends make reaches the runner, which stops the server, and not a shell.
 test-postgres: $(VENV)/.installed ## the tests that use the database on a real PostgreSQL
 	exec $(BIN)/python -m tests.servers -- $(PYTEST) -m "not once"
+
+# DATABASE_URL, where given, is migrated and used; otherwise the rows live in a temporary folder.
+demo-once: $(VENV)/.installed ## every case of the demo data through the demo flows
+	exec $(BIN)/python -m project.demo
 
 lint: $(VENV)/.installed ## ruff, mypy, import-linter
 	$(BIN)/ruff check

@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "triggerflow_django.apps.TriggerFlowConfig",
+    "project.demo",
 ]
 
 MIDDLEWARE = [
@@ -142,4 +143,9 @@ DATABASES = {"default": _database()}
 # -- triggerflow ---------------------------------------------------------------------------------
 
 REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
-TRIGGERFLOW: dict[str, Any] = {}
+TRIGGERFLOW: dict[str, Any] = {
+    "RESOURCES": {
+        "reviewer": "project.demo.resources.make_reviewer",
+        "payments": "project.demo.resources.make_payments",
+    },
+}

@@ -242,7 +242,7 @@ def _locked(path: Path, *, wait: bool = False) -> Iterator[IO[str]]:
 def _clear_leftovers(temporary: Path) -> None:
     """Stop the servers and delete the directories of processes that are gone."""
     for home in temporary.glob(f"{_PREFIX}*/"):
-        with contextlib.suppress(BlockingIOError), _locked(home / "lock"):
+        with contextlib.suppress(BlockingIOError, FileNotFoundError), _locked(home / "lock"):
             _kill_server(home / "data")
             _remove(home)
 

@@ -12,6 +12,7 @@ from triggerflow_django import TriggerFlow, TriggerFlowRuntimeData
 pytestmark = pytest.mark.smoke
 
 
+@pytest.mark.django_db  # Django 6 asks the database what it can do
 def test_the_system_checks_find_nothing() -> None:
     call_command("check", fail_level="WARNING")
 
