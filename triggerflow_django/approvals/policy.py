@@ -102,6 +102,47 @@ def resolve(spec: Sequence[str], *, using: str) -> list[dict[str, str]]:
     return found
 
 
+def rebound(stored: Sequence[Mapping[str, str]], *, using: str) -> list[dict[str, str]]:
+    """The stored form that came from another database, as it reads in this one.
+
+    Ids are of the database that gave them: whoever has the same id here under another name is somebody else, and the
+    name is looked up anew.
+
+    Raises:
+        ApproversError: nobody of that name here.
+    """
+    found: list[dict[str, str]] = []
+    for entry in stored:
+        if entry["kind"] in _NAMED_BY_ID and not _is_namesake(entry, using):
+            found += resolve([f"{entry['kind']}:{entry['label']}"], using=using)
+        else:
+            found.append(dict(entry))
+    return found
+
+
+def user_id(name: str, *, using: str) -> str | None:
+    """The primary key, as text, of the user of that name; None where there is no such user."""
+    try:
+        return _resolve_user(name, using)["id"]
+    except exceptions.ApproversError:
+        return None
+
+
+#: Kinds of approvers that are stored by id, with the model and the field that holds their name.
+_NAMED_BY_ID: Final[Mapping[str, Callable[[], tuple[Any, str]]]] = {
+    "user": lambda: (get_user_model(), str(get_user_model().USERNAME_FIELD)),
+    "group": lambda: (apps.get_model("auth", "Group"), "name"),
+}
+
+
+def _is_namesake(entry: Mapping[str, str], using: str) -> bool:
+    model, field = _NAMED_BY_ID[entry["kind"]]()
+    try:
+        return _rows(model, using).filter(**{"pk": entry["id"], field: entry["label"]}).exists()
+    except (ValueError, TypeError, ValidationError):  # not even a possible id in this model
+        return False
+
+
 def _canonical(item: object) -> str:
     if isinstance(item, str):
         return _canonical_text(item)

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Final
 
-from triggerflow_django import exceptions
+from triggerflow_django import exceptions, jsongate
 
 Handler = Callable[[Any], Any]
 
-MAX_NAME_LENGTH: Final = 200
+#: Seconds an option may say; a timer takes no more than some centuries.
+_LONGEST: Final = 100 * 366 * 86400
 
 #: What a chunk can read off ``data`` without its execution's state. Anything else, and the state is loaded before the
 #: call.
@@ -68,12 +69,12 @@ class ChunkOptions:
             raise exceptions.DefinitionError(
                 f"timeout={self.timeout!r}: give seconds, more than 0, or None for no limit"
             )
-        if self.queue is not None and (not isinstance(self.queue, str) or not self.queue):
-            raise exceptions.DefinitionError(f"queue={self.queue!r}: give the name of a queue")
+        if self.queue is not None and not jsongate.is_name(self.queue, most=100):
+            raise exceptions.DefinitionError(f"queue={self.queue!r}: give the name of a queue, 1 to 100 characters")
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LONGEST
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +119,13 @@ def _unwrap(handler: Handler) -> Any:
     if not inspect.isroutine(function) and not inspect.isclass(function):
         function = function.__call__
     return function
+
+
+def identity(handler: Handler) -> tuple[int, ...]:
+    """What two mentions of one function have in common; a bound method is a new object at each mention."""
+    if inspect.ismethod(handler):
+        return id(handler.__self__), id(handler.__func__)
+    return (id(handler),)
 
 
 def is_async(handler: Handler) -> bool:

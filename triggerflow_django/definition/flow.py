@@ -82,6 +82,8 @@ class FlowDefinition:
         return self._make_chunk(function, name=name, options=options)  # type: ignore[arg-type]
 
     def _make_chunk(self, handler: Handler, *, name: str | None, options: ChunkOptions) -> Chunk:
+        if isinstance(handler, Chunk):  # a second name, or other options, for the same function
+            name, handler = name or handler.name, handler.handler
         return self._builder.chunk(handler, name=name, owner="START", options=options)
 
     # -- chains

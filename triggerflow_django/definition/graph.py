@@ -17,9 +17,11 @@ from triggerflow_django.definition.chunk import (
     ChunkOptions,
     Handler,
     function_name,
+    identity,
     is_async,
     is_lambda,
     may_read_state,
+    takes_one_argument,
 )
 
 Source = tuple[str, str]
@@ -137,7 +139,9 @@ class GraphBuilder:
         self.name = name
         self.drafts: dict[str, Draft] = {}
         self.edges: dict[Source, list[Edge]] = {}
-        self._chunks: dict[tuple[str, int], Chunk] = {}
+        #: The drafts of ``collect()`` by chain root and name, which a long node id does not show.
+        self.collections: dict[tuple[str, str], Draft] = {}
+        self._chunks: dict[tuple[str, tuple[int, ...]], Chunk] = {}
         self._by_name: dict[str, Chunk] = {}
         self._roots: dict[str, int] = {}
         self._graph: Graph | None = None
@@ -179,8 +183,8 @@ class GraphBuilder:
 
         A lambda is a new chunk each time unless it is given a name.
         """
-        if not callable(handler):
-            raise exceptions.DefinitionError(f"a chunk is a function that takes data, not {handler!r}")
+        if not callable(handler) or not takes_one_argument(handler):
+            raise exceptions.DefinitionError(f"a chunk is a function that takes one argument, data, not {handler!r}")
         if options.atomic and is_async(handler):
             raise exceptions.DefinitionError(
                 f"chunk {function_name(handler)}: atomic=True needs a sync function; an async one cannot hold a "
@@ -190,9 +194,9 @@ class GraphBuilder:
         shown = name if name is not None else "lambda" if anonymous else function_name(handler)
         if not jsongate.is_name(shown, most=_MAX_ID):
             raise exceptions.DefinitionError(f"chunk name {shown!r}: give a text of 1 to {_MAX_ID} characters")
-        key = (shown, id(handler))
+        key = (shown, identity(handler))
         known = self._chunks.get(key)
-        if known is not None and not anonymous and known.handler is handler:
+        if known is not None and not anonymous:
             if options not in (known.options, ChunkOptions()):
                 raise exceptions.DefinitionError(
                     f"chunk {shown}: attached before with other options; give this one a name="

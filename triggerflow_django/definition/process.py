@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from triggerflow_django import exceptions
-from triggerflow_django.definition.chunk import Chunk, ChunkOptions
+from triggerflow_django import exceptions, jsongate
+from triggerflow_django.definition.chunk import Chunk, ChunkOptions, is_lambda
 from triggerflow_django.definition.graph import ELSE, TRIGGER_TYPES, Draft, GraphBuilder, Source
 
 Attachable = Any  # a function, a chunk, the name of a chunk, or (name, function)
@@ -61,10 +61,7 @@ class Process:
         """
         source = self._standing("to")
         attached = self._attach(chunk, name)
-        if source == ("done", attached.id):
-            raise exceptions.DefinitionError(
-                f"chunk {attached.name} would follow itself and never end; give the second one a name="
-            )
+        self._refuse_following_itself(source, attached)
         self._builder.connect(source, attached.id)
         return self if side_branch else self._at(("done", attached.id), owner=attached.id)
 
@@ -95,6 +92,7 @@ class Process:
         inner = self._at(None, owner=batch.id)
         for index, item in enumerate(chunks):
             attached = inner._attach(item, None)
+            self._refuse_following_itself(source, attached)
             if attached.name in batch.slots:
                 raise exceptions.DefinitionError(
                     f"two branches of a batch are called {attached.name!r} and would overwrite each other's result; "
@@ -198,10 +196,13 @@ class Process:
         source = self._standing("collect")
         if mode is not None and mode not in _COLLECT_MODES:
             raise exceptions.DefinitionError(f"collect(mode={mode!r}): use one of {', '.join(_COLLECT_MODES)}")
-        node_id = f"{self._root}/collect({collection})" if self._root else f"collect({collection})"
-        draft = self._builder.drafts.get(node_id)
+        for text in (collection, *([] if branch_id is None else [branch_id])):
+            if not jsongate.is_name(text):
+                raise exceptions.DefinitionError(f"collect({text!r}): give a text of 1 to 200 characters")
+        draft = self._builder.collections.get((self._root, collection))
         if draft is None:
-            draft = self._builder.add("collect", node_id)
+            node_id = f"{self._root}/collect({collection})" if self._root else f"collect({collection})"
+            draft = self._builder.collections[self._root, collection] = self._builder.add("collect", node_id)
         if mode is not None and draft.mode and draft.mode != mode:
             raise exceptions.DefinitionError(f"collect({collection!r}): declared with mode {draft.mode!r} before")
         draft.mode = mode or draft.mode
@@ -257,11 +258,10 @@ class Process:
     def _trigger(self, kind: str, name: Any) -> tuple[str, Source]:
         if kind == "event":
             chunk = self._builder.named_chunk(name) if isinstance(name, str) else name
-            if chunk is not None and not isinstance(chunk, Chunk) and callable(chunk):
-                chunk = self._attach(chunk, None)
-            if isinstance(chunk, Chunk):
-                return f"event:{chunk.name}", ("done", chunk.id)
-        if not isinstance(name, str) or not name:
+            if isinstance(chunk, Chunk) or (callable(chunk) and not is_lambda(chunk)):
+                attached = self._attach(chunk, None)
+                return f"event:{attached.name}", ("done", attached.id)
+        if not jsongate.is_name(name):
             raise exceptions.DefinitionError(f"when({name!r}): give an event's name, a chunk or a state key")
         return f"{kind}:{name}", (kind, name)
 
@@ -285,6 +285,14 @@ class Process:
             return self._builder.chunk(item.handler, name=name, owner=self._owner, options=item.options)
         return self._builder.chunk(item, name=name, owner=self._owner, options=ChunkOptions())
 
+    def _refuse_following_itself(self, source: Source, chunk: Chunk) -> None:
+        done = ("done", chunk.id)
+        loops = [edge.node for edge in self._builder.edges.get(done, ())] if source[0] == "item" else []
+        if source == done or source[1] in loops:
+            raise exceptions.DefinitionError(
+                f"chunk {chunk.name} would follow itself and never end; give the second one a name="
+            )
+
     def _at(self, source: Source | None, *, owner: str) -> Process:
         return Process(self._builder, source, owner=owner, root=self._root, block=self._block, slot=self._slot)
 
@@ -306,7 +314,9 @@ class Process:
 
     def _close_branch(self, block: Block) -> None:
         if self._source is not None:
-            self._builder.connect(self._source, block.draft.partner, self._slot)
+            # Without the slot where it does not matter: a chunk that stands in two cases has one way on.
+            slot = self._slot if block.draft.mode == "hit_all" else None
+            self._builder.connect(self._source, block.draft.partner, slot)
 
     def _after(self, block: Block) -> Process:
         end = block.draft.partner
@@ -316,7 +326,9 @@ class Process:
 
 
 def _listed(names: Any) -> Iterable[Any]:
-    return names if isinstance(names, list | tuple | set) else [names]
+    if isinstance(names, set | frozenset):
+        return sorted(names, key=str)  # node ids follow from the order; that of a set differs between processes
+    return names if isinstance(names, list | tuple) else [names]
 
 
 def _concurrency(value: int | None) -> int | None:

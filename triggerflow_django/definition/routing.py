@@ -104,7 +104,7 @@ def activations(path: str) -> Iterator[str]:
 
 
 def scope_key(scope: Scope) -> str:
-    """The activation under which ``when`` and ``collect`` join: the execution at the top, else this very scope."""
+    """The activation under which ``when`` and ``collect`` join: the execution at the top, else this layer."""
     if not scope:
         return ""
     return hashlib.sha256(repr(scope).encode()).hexdigest()[:16]
@@ -168,7 +168,8 @@ class _Walker:
             case "when":
                 yield from self.when(node, edge, value, scope, source)
             case "collect":
-                yield Fill(node.id, scope_key(scope), str(edge.slot), value, scope)
+                layer = self.layer(scope)
+                yield Fill(node.id, scope_key(layer), str(edge.slot), value, layer)
             case "batch":
                 yield from self.batch(node, value, scope, source)
             case "for_each":
@@ -178,10 +179,22 @@ class _Walker:
             case "end":
                 yield from self.end(node, edge, value, scope)
 
+    def layer(self, scope: Scope) -> Scope:
+        """The scope without the names of branches: those of one batch or ``hit_all`` join with one another, the items
+        of a for_each do not.
+        """
+        return tuple((node, activation, "" if self.has_branches(node) else name) for node, activation, name in scope)
+
+    def has_branches(self, node_id: str) -> bool:
+        """Whether that fan-out has branches rather than items."""
+        node = self.graph.nodes.get(node_id)
+        return node is not None and node.kind in ("batch", "match")
+
     def when(self, node: Node, edge: Edge, value: Any, scope: Scope, source: Source) -> Walk:
         slot = str(edge.slot)
         if node.mode == "and":
-            yield Fill(node.id, scope_key(scope), slot, value, scope)
+            layer = self.layer(scope)
+            yield Fill(node.id, scope_key(layer), slot, value, layer)
             return
         kind, _, name = slot.partition(":")
         passed = [kind, name, value] if node.mode == "or" else value
@@ -250,7 +263,7 @@ class _Walker:
         _, activation, ordinal = scope[-1]
         slot = ordinal if opener.kind == "for_each" else str(edge.slot)
         if opener.kind == "match":
-            if ordinal != slot:
+            if ordinal not in (slot, ""):
                 return  # the chunk stands in several cases; this value belongs to another one
             if slot == ELSE:
                 yield from self.follow(("fired", node.id), value, scope[:-1], ("fired", node.id))

@@ -60,7 +60,13 @@ def require_valid(interrupt: Interrupt, payload: Any) -> None:
         return
     # An empty registry: a schema may refer to itself, never to an address.
     validator = Draft202012Validator(interrupt.response_schema, registry=Registry())
-    found = sorted(validator.iter_errors(payload), key=lambda error: error.json_path)
+    try:
+        found = sorted(validator.iter_errors(payload), key=lambda error: error.json_path)
+    except RecursionError:
+        errors = [{"path": "$", "message": "the schema runs in circles, so nothing can be held against it"}]
+        raise exceptions.AnswerSchemaError(
+            f"the answer to interrupt {interrupt.interrupt_id!r} was not checked: {errors[0]['message']}", errors
+        ) from None
     if not found:
         return
     errors = [{"path": error.json_path, "message": error.message[:500]} for error in found]
@@ -73,9 +79,9 @@ def require_valid(interrupt: Interrupt, payload: Any) -> None:
 def user_of(actor: Actor, using: str) -> Any:
     """Who stands behind a stored actor, for checking later what could not be checked then.
 
-    The user where there is one (a deleted user: the label, which stands in for nobody); the label; ``None`` for code.
+    The user (a deleted one: an instance without a row, whom every policy refuses); the label; ``None`` for code.
     """
     if not actor.id:
         return actor.label or None
-    user = get_user_model()._base_manager.using(using).filter(pk=actor.id).first()
-    return user if user is not None else actor.label
+    model = get_user_model()
+    return model._base_manager.using(using).filter(pk=actor.id).first() or model(pk=actor.id)

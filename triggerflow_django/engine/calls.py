@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
+from django.db import connections
 
 from triggerflow_django import conf, exceptions
 from triggerflow_django.definition.chunk import ChunkOptions, Handler, _Unset, is_async
@@ -52,6 +53,7 @@ def run_sync(call: Call) -> Any:
             with alarm.limit(call.timeout):
                 return call.handler(call.data)
         except alarm.ChunkAlarm:
+            _drop_connections()
             raise _timed_out(call) from None
         except (SystemExit, StopIteration) as error:
             raise RuntimeError(f"the chunk raised {error!r}") from error
@@ -86,6 +88,17 @@ async def _awaited(call: Call, awaitable: Awaitable[Any]) -> Any:
             raise RuntimeError("the chunk's own work was cancelled") from error
         except (SystemExit, StopIteration) as error:
             raise RuntimeError(f"the chunk raised {error!r}") from error
+
+
+def _drop_connections() -> None:
+    """Let this thread begin on new database connections: the alarm may have struck in the middle of a query, and a
+    connection with a query under way refuses everything else.
+
+    One that is inside a transaction is left to whoever began it.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 def _timed_out(call: Call) -> exceptions.ChunkTimeoutError:

@@ -22,6 +22,9 @@ _SQL: Final = {
     "mysql": "SYSDATE(6)",
 }
 
+#: Without time zones Django stores local time; PostgreSQL converts by itself.
+_LOCAL_SQLITE: Final = "STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW', 'localtime')"
+
 _offset = dt.timedelta()
 
 
@@ -32,7 +35,13 @@ class DatabaseNow(Func):
 
     def as_sql(self, compiler: Any, connection: Any, **_extra: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
         """The vendor's function."""
-        return _SQL[connection.vendor].replace("%", "%%"), []
+        return _sql(connection).replace("%", "%%"), []
+
+
+def _sql(connection: Any) -> str:
+    if connection.vendor == "sqlite" and not settings.USE_TZ:
+        return _LOCAL_SQLITE
+    return _SQL[connection.vendor]
 
 
 def expression(*, plus: float = 0.0) -> Combinable:
@@ -45,7 +54,7 @@ def read(using: str) -> dt.datetime:
     """Now, as a datetime of the kind the project uses (aware, or naive with ``USE_TZ=False``)."""
     connection = connections[using]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT " + _SQL[connection.vendor])
+        cursor.execute("SELECT " + _sql(connection))
         (value,) = cursor.fetchone()
     if isinstance(value, str):
         parsed = parse_datetime(value)

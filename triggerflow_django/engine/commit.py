@@ -156,6 +156,6 @@ def recover(step: Step, *, token: uuid.UUID | None, using: str) -> Committed | N
     if row.status == StepStatus.RUNNING:
         return None
     carried = Step.objects.using(using).filter(
-        cause_id=step.pk, lease_token=token, status=StepStatus.RUNNING, attempt=1
+        execution_id=step.execution_id, cause_id=step.pk, lease_token=token, status=StepStatus.RUNNING, attempt=1
     )
     return Committed(tuple(carried), failed=row.status == StepStatus.FAILED)

@@ -87,7 +87,7 @@ def _expire(transition: Transition, interrupt: Interrupt, status: StepStatus, **
     transition.execution.pending_interrupts -= 1
     transition.add_event(EventKind.INTERRUPT_EXPIRED, name=interrupt.interrupt_id, actor=DEADLINE)
     step = resolve.finish_paused(transition, interrupt, status, **values)
-    transition.caused_by(step.path)
+    transition.caused_by(f"{step.path}:expired")
     return step
 
 

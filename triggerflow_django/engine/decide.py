@@ -42,13 +42,13 @@ def decide(
     """
     limits = conf.get_settings().answer_limits
     payload = jsongate.check(payload, limits=limits, root="answer")
-    comment = str(jsongate.check(str(comment), limits=limits, root="comment"))
+    comment = actors.words(comment, root="comment")
     if request_id is not None and not jsongate.is_name(request_id):
         raise exceptions.JsonValueError(f"request id {request_id!r}: give a text of 1 to 200 characters")
 
     def verb(defer: bool) -> dict[str, Any]:
         with begin(execution_id, using=using, graph=graph, defer=defer) as transition:
-            interrupt = newest(transition, interrupt_id)
+            interrupt = addressed(transition, interrupt_id, request_id)
             authority.require_allowed(transition.execution, interrupt, actor, door)
             if _is_replay(interrupt, payload, request_id):
                 return records.interrupt(interrupt, interrupt.step)
@@ -70,18 +70,25 @@ def decide(
     return routed(verb)
 
 
-def newest(transition: Transition, interrupt_id: str) -> Interrupt:
-    """The newest interrupt under an id.
+def addressed(transition: Transition, interrupt_id: str, request_id: str | None) -> Interrupt:
+    """The interrupt a request is about: the round it has decided already, else the newest under the id.
+
+    A client that did not hear that it was understood asks again; by then the chunk may wait for the next round's
+    answer, which this is not.
 
     Raises: UnknownInterruptError naming id and execution.
     """
-    found = (
-        Interrupt.objects.using(transition.using)
-        .select_related("decision", "step")
-        .filter(execution_id=transition.execution.pk, interrupt_id=interrupt_id)
-        .order_by("-round")
-        .first()
-    )
+    found = None
+    if jsongate.is_name(interrupt_id):
+        rounds = (
+            Interrupt.objects.using(transition.using)
+            .select_related("decision", "step")
+            .filter(execution_id=transition.execution.pk, interrupt_id=interrupt_id)
+            .order_by("-round")
+        )
+        found = rounds.first()
+        if request_id is not None and found is not None and found.round > 1:
+            found = rounds.filter(decision__request_id=request_id).first() or found
     if found is None:
         raise exceptions.UnknownInterruptError(
             f"execution {transition.execution.id.hex} has no interrupt {interrupt_id!r}"

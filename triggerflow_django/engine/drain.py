@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from asgiref.sync import async_to_sync
-from django.db import connections
+from django.db import Error, connections
 
 from triggerflow_django import conf
 from triggerflow_django.definition.graph import Graph
@@ -65,7 +66,8 @@ class InlineDrain:
             handle=handle,
             facts={facts.id: facts},
         )
-        #: Whether to wait for a retry that backs off. The test kit does not: it moves the clock.
+        #: Whether to wait for a retry that backs off. The test kit does not: it moves the clock; and who waits for a
+        #: limited time does it between drains.
         self.waits = True
         #: How many runs of steps have ended here.
         self.ended = 0
@@ -82,28 +84,47 @@ class InlineDrain:
 
     # -- sync
 
-    def run(self) -> None:
-        """Drain until nothing is left to do, on this thread and its connection."""
+    def run(self, seconds: float | None = None) -> None:
+        """Drain until nothing is left to do, on this thread and its connection.
+
+        ``seconds``: stop after so long and give back what is left; a sync chunk that runs then ends first.
+        """
         if self.graph.has_async_code:
-            async_to_sync(self.run_async)()
+            async_to_sync(self.run_async)(seconds)
             return
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
         self.context.nested = connections[self.using].in_atomic_block
         with self._leasing():
             queue = deque(self._carried)
-            while not self._is_idle:
-                queue = queue or deque(self._claim(1 if self.context.nested else _SYNC_BATCH))
-                if not queue:
-                    nap = self._nap()
-                    if nap is None:
-                        return
-                    time.sleep(nap)
-                while queue:
-                    queue.extendleft(_drive(self, queue.popleft()).carried)
+            try:
+                while not self._is_idle and time.monotonic() < deadline:
+                    queue = queue or deque(self._claim(1 if self.context.nested else _SYNC_BATCH))
+                    if not queue:
+                        nap = self._nap()
+                        if nap is None:
+                            return
+                        time.sleep(min(nap, max(0.0, deadline - time.monotonic())))
+                    while queue and time.monotonic() < deadline:
+                        queue.extendleft(_drive(self, queue.popleft()).carried)
+            finally:
+                for step in queue:
+                    self.give_back(step)
 
     # -- async
 
-    async def run_async(self) -> None:
-        """Drain until nothing is left to do, in this loop; database work and sync chunks go to its database thread."""
+    async def run_async(self, seconds: float | None = None) -> None:
+        """Drain until nothing is left to do, in this loop; database work and sync chunks go to its database thread.
+
+        ``seconds``: stop after so long and give back what is left.
+        """
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await self._run_async()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+
+    async def _run_async(self) -> None:
         self.context.nested = await on_database_thread(lambda: connections[self.using].in_atomic_block)
         limit = 1 if self.context.nested else conf.get_settings().CONCURRENT_CHUNKS
         with self._leasing():
@@ -128,6 +149,9 @@ class InlineDrain:
                     task.cancel()
                 if tasks:
                     await asyncio.gather(*tasks, return_exceptions=True)
+                # Of tasks that were cancelled twice (a loop that is torn down does that too), or not begun.
+                for step in list(self._in_flight.values()):
+                    await on_database_thread(lambda step=step: self.give_back(step))  # type: ignore[misc]
 
     async def _chain(self, step: Step) -> None:
         queue = deque([step])
@@ -180,7 +204,7 @@ class InlineDrain:
         rows = list(
             steps.only("status", "available_at", "lease_expires_at", "lease_token", "attempt", "lost", "failures")
         )
-        if not rows or self.context.nested or not self.waits:
+        if not rows or self.context.nested:
             return None
         now = clock.read(self.using)
         expired = [
@@ -193,6 +217,8 @@ class InlineDrain:
             fail.lost(row, using=self.using)
         if expired:
             return 0.0
+        if not self.waits:
+            return None
         waits = [(row.available_at - now).total_seconds() for row in rows if row.status == StepStatus.READY]
         return min(max(min(waits), 0.0), _LONGEST_NAP) if waits else None
 
@@ -202,11 +228,20 @@ class InlineDrain:
         self._in_flight.pop(step.pk, None)
 
     def give_back(self, step: Step) -> None:
-        """The step was interrupted (the caller's task was cancelled, Ctrl-C): make it ready again at once."""
+        """The step was interrupted (the caller's task was cancelled, Ctrl-C, the connection was lost): make it ready
+        again at once. Where even that fails, its lease runs out.
+        """
         self.forget(step)
-        Step.objects.using(self.using).filter(
+        rows = Step.objects.using(self.using).filter(
             pk=step.pk, lease_token=step.lease_token, attempt=step.attempt, status=StepStatus.RUNNING
-        ).update(status=StepStatus.READY, lease_expires_at=None)
+        )
+        try:
+            if not self.context.nested:  # Django would close a connection with a transaction open on it
+                connections[self.using].close_if_unusable_or_obsolete()
+            rows.update(status=StepStatus.READY, lease_expires_at=None)
+        except Error:
+            # The error that interrupted it is the one to be told.
+            logger.warning("triggerflow.step.not_given_back", exc_info=True, extra={"step": step.pk})
 
 
 # -- trampolines
@@ -226,15 +261,14 @@ def _drive(drain: InlineDrain, step: Step) -> Committed:
             answer, error = None, None
             try:
                 answer = operation.function() if isinstance(operation, Db) else calls.run(operation)
-            except Exception as raised:
+            except BaseException as raised:  # an interruption too: the program may have a savepoint to undo
                 error = raised
     except FencedError:
         logger.info("triggerflow.step.fenced", extra={"step": step.pk})
         drain.forget(step)
         return Committed()
     except BaseException:
-        if drain.context.nested is False:
-            drain.give_back(step)
+        drain.give_back(step)
         raise
 
 
@@ -255,15 +289,14 @@ async def _drive_async(drain: InlineDrain, step: Step) -> Committed:
                     answer = await on_database_thread(operation.function)
                 else:
                     answer = await calls.run_async(operation)
-            except Exception as raised:
+            except BaseException as raised:  # an interruption too: the program may have a savepoint to undo
                 error = raised
     except FencedError:
         logger.info("triggerflow.step.fenced", extra={"step": step.pk})
         drain.forget(step)
         return Committed()
     except BaseException:
-        if not drain.context.nested:
-            await on_database_thread(lambda: drain.give_back(step))
+        await on_database_thread(lambda: drain.give_back(step))
         raise
 
 

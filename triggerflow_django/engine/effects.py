@@ -122,6 +122,9 @@ def _open(transition: Transition, effect: Open) -> None:
     )
     join.save(using=transition.using, force_insert=True)
     transition.joins[join.activation] = join
+    if join.items is not None:
+        # Items that pass without a step give back no place by which the next one would be entered.
+        transition.freed[join.activation] = join
 
 
 def _fill(transition: Transition, effect: Fill) -> Iterable[Effect | Ask]:
@@ -145,6 +148,7 @@ def _find_join(transition: Transition, node: Node, effect: Fill) -> Join:
         join = (
             Join.objects.using(transition.using)
             .filter(execution_id=transition.execution.pk, node=node.id, activation=effect.activation)
+            .defer("items")
             .order_by("-generation")
             .first()
         )

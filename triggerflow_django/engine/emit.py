@@ -71,18 +71,21 @@ def write_state(
                 raise exceptions.ExecutionNotOpenError(
                     f"execution {execution_id.hex} is closed: its state does not change any more"
                 )
-            before = transition.read_state()
-            effective = [change for change in changes if change.op != "delete" or _has(before, change.key)]
+            state, effective, heard = transition.read_state(), [], []
+            for change in changes:
+                if change.op == "delete" and not _has(state, change.key):
+                    continue
+                state = state_ops.apply(state, change)
+                effective.append(change)
+                value = None if change.op == "delete" else state_ops.lookup(state, change.key)
+                heard.append(Signal(("runtime_data", change.key), value))
             if not effective:
                 return
             transition.write_state(effective)
             keys = [change.key for change in effective]
             transition.add_event(EventKind.STATE_CHANGED, name=keys[0], actor=actors.of(actor), data={"keys": keys})
-            after = before
-            for change in effective if signal else ():
-                after = state_ops.apply(after, change)
-                value = None if change.op == "delete" else state_ops.lookup(after, change.key)
-                effects.route(transition, Signal(("runtime_data", change.key), value), cause=None)
+            for each in heard if signal else ():
+                effects.route(transition, each, cause=None)
 
     routed(verb)
 

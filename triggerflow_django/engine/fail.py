@@ -102,7 +102,8 @@ def for_good(
         execution.active_steps -= 1
         if not execution.skip_exceptions:
             execution.failed_steps += 1
-        transition.caused_by(step.path)
+        # Not the path alone: that is for what the step causes once it has been retried.
+        transition.caused_by(f"{step.path}:failed:{execution.event_sequence}")
         places.release(transition, step.scope)
         effects.apply(transition, (), cause=step)
         transition.notify(

@@ -13,7 +13,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
 from triggerflow_django import conf
 from triggerflow_django.engine import clock
@@ -85,7 +85,7 @@ class Heartbeat:
         lease.next_beat = time.monotonic() + self.interval()
         try:
             renew(lease)
-        except DatabaseError:
+        except Error:
             # Unknown, not lost: the lease lives on in the row until it expires. Try again soon.
             lease.next_beat = time.monotonic() + self.interval() / 4
             logger.warning("triggerflow.heartbeat.failed", exc_info=True, extra={"token": lease.token.hex})

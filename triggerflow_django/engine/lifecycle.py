@@ -24,6 +24,7 @@ def seal(execution_id: uuid.UUID, *, using: str, actor: Any = None, reason: str 
 
     Raises: ExecutionNotOpenError where it is closed.
     """
+    reason = actors.words(reason, root="reason")
     with begin(execution_id, using=using) as transition:
         _require_not_closed(transition, "seal")
         if transition.execution.lifecycle == Lifecycle.OPEN:
@@ -36,6 +37,7 @@ def unseal(execution_id: uuid.UUID, *, using: str, actor: Any = None, reason: st
 
     Raises: ExecutionNotOpenError where it is closed or closing.
     """
+    reason = actors.words(reason, root="reason")
     with begin(execution_id, using=using) as transition:
         _require_not_closed(transition, "unseal")
         execution = transition.execution
@@ -62,13 +64,17 @@ def request_close(
     closed.
 
     ``seal=False`` lets events and answers in while it waits for active work. ``timeout``: seconds after which the work
-    that is left is cancelled and fenced. Asking again changes nothing, but a shorter timeout counts.
+    that is left is cancelled and fenced. Asking again changes nothing, but a shorter timeout and the policy ``cancel``
+    count.
 
     Raises: InvalidPolicyError for a policy other than error or cancel; PendingInterruptsError where interrupts wait
     under policy ``error`` (it stays open).
     """
     if pending_interrupts not in POLICIES:
         raise exceptions.InvalidPolicyError(f"pending_interrupts={pending_interrupts!r}: use 'error' or 'cancel'")
+    if timeout is not None and not _is_duration(timeout):
+        raise exceptions.InvalidPolicyError(f"timeout={timeout!r}: give seconds, or None to wait as long as it takes")
+    reason = actors.words(reason, root="reason")
     with begin(execution_id, using=using, graph=graph) as transition:
         execution = transition.execution
         if execution.is_closed:
@@ -82,7 +88,7 @@ def request_close(
         who = actors.of(actor)
         if not execution.closing:
             execution.closing = True
-            execution.close_reason = str(reason)[:200]
+            execution.close_reason = reason[:200]
             execution.close_policy = pending_interrupts
             transition.add_event(
                 EventKind.CLOSE_REQUESTED, actor=who, data={"reason": reason, "pending_interrupts": pending_interrupts}
@@ -90,9 +96,8 @@ def request_close(
             if seal:
                 _seal(transition)
         if pending_interrupts == "cancel":
-            execution.close_policy = (
-                _CANCELLED if closing.cancel_interrupts(transition, who) else execution.close_policy
-            )
+            cancelled = closing.cancel_interrupts(transition, who) or execution.close_policy == _CANCELLED
+            execution.close_policy = _CANCELLED if cancelled else pending_interrupts
         if timeout is not None:
             by = transition.now + dt.timedelta(seconds=max(0.0, timeout))
             execution.close_by = min(by, execution.close_by) if execution.close_by else by
@@ -120,12 +125,13 @@ def cancel(execution_id: uuid.UUID, *, using: str, reason: str = "", actor: Any 
 
     Returns whether this call did it.
     """
+    reason = actors.words(reason, root="reason")
     with begin(execution_id, using=using) as transition:
         execution = transition.execution
         if execution.is_closed:
             return False
         who = actors.of(actor)
-        execution.close_reason = str(reason)[:200]
+        execution.close_reason = reason[:200]
         cut = closing.cancel_steps(transition)
         closing.cancel_interrupts(transition, who)
         closing.freeze(transition, ExecutionStatus.CANCELLED, {"cancelled_steps": cut}, who)
@@ -161,6 +167,10 @@ def auto_close(execution_id: uuid.UUID, *, using: str) -> bool:
         execution.close_reason = "auto_close"
         closing.freeze(transition)
     return True
+
+
+def _is_duration(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and abs(seconds) < 100 * 366 * 86400
 
 
 def _seal(transition: Transition) -> None:

@@ -3,6 +3,10 @@ time.
 
 A place is given when a step becomes ready and given back when it is done, paused, failed or cancelled, both under the
 lock. So a limit holds across workers, and an approval that waits for weeks keeps nobody out.
+
+Places are taken from the inside out, and a step that a limit further out holds back keeps those inside. So the items of
+an inner loop do not pile up before an outer limit, and no circle of waiting can form: who has an outer place waits for
+no inner one.
 """
 
 from __future__ import annotations
@@ -17,38 +21,45 @@ from triggerflow_django.models import Join, JoinStatus, Step, StepStatus
 
 
 def joins_of(transition: Transition, scope: Sequence[Sequence[str]]) -> list[Join]:
-    """The open fan-outs around a scope, outermost first; one query for those not seen yet in this transition."""
+    """The fan-outs around a scope, outermost first; one query for those not seen yet in this transition.
+
+    Also those that have fired: what still runs below them keeps to their limit.
+    """
     wanted = [mark[1] for mark in scope]
     unseen = [activation for activation in wanted if activation not in transition.joins]
     if unseen and not transition.is_new:
-        found = Join.objects.using(transition.using).filter(
-            execution_id=transition.execution.pk, activation__in=unseen, status=JoinStatus.OPEN
-        )
-        for join in found:
+        found = Join.objects.using(transition.using).filter(execution_id=transition.execution.pk, activation__in=unseen)
+        for join in found.defer("items"):
             transition.joins[join.activation] = join
     return [transition.joins[activation] for activation in wanted if activation in transition.joins]
 
 
 def _counts(join: Join) -> bool:
     """Whether this join's places matter: it has a limit, or items are left to enter."""
-    return join.concurrency is not None or (join.items is not None and join.next_index < join.expected)
+    return join.concurrency is not None or _has_items_left(join)
+
+
+def _has_items_left(join: Join) -> bool:
+    return not join.slots and join.next_index < join.expected
 
 
 def admit(transition: Transition, step: Step) -> None:
     """Give a step its places, or hold it back where one of the limits around it is reached."""
     if not step.scope:
         return
-    counting = [join for join in joins_of(transition, step.scope) if _counts(join)]
-    full = next((join for join in counting if join.concurrency is not None and join.places >= join.concurrency), None)
-    if full is not None:
-        step.status = StepStatus.HELD
-        step.held_by = full.activation
-        return
-    step.status = StepStatus.READY
-    step.held_by = ""
-    for join in counting:
+    around = [join for join in reversed(joins_of(transition, step.scope)) if _counts(join)]
+    if step.status == StepStatus.HELD:  # it has the places inside of the one it waited for
+        waited_for = [join.activation for join in around].index(step.held_by)
+        around = around[waited_for:]
+    for join in around:
+        if join.concurrency is not None and join.places >= join.concurrency:
+            step.status = StepStatus.HELD
+            step.held_by = join.activation
+            return
         join.places += 1
         join.is_dirty = True
+    step.status = StepStatus.READY
+    step.held_by = ""
 
 
 def release(transition: Transition, scope: Sequence[Sequence[str]]) -> None:
@@ -63,18 +74,17 @@ def release(transition: Transition, scope: Sequence[Sequence[str]]) -> None:
 
 
 def refill(transition: Transition) -> list[Effect | Ask]:
-    """Use freed places: first for steps that were held back, then for the next item of a for_each.
+    """Use freed places, the innermost first: for steps that were held back, then for the next item of a for_each.
 
     Returns the effects of entering one item; call again once they are applied. Empty: nothing is left to do.
     """
     while transition.freed:
-        activation, join = next(iter(transition.freed.items()))
-        if join.status == JoinStatus.OPEN:
-            if join.concurrency is not None:
-                _promote(transition, join)
-            effects = _enter_item(transition, join)
-            if effects:
-                return effects
+        activation, join = next(reversed(transition.freed.items()))
+        if join.concurrency is not None:
+            _promote(transition, join)
+        effects = _enter_item(transition, join)
+        if effects:
+            return effects
         transition.freed.pop(activation, None)
     return []
 
@@ -107,15 +117,15 @@ def _promote(transition: Transition, join: Join) -> None:
 
 def _enter_item(transition: Transition, join: Join) -> list[Effect | Ask]:
     graph = transition.graph
-    if graph is None or join.items is None or join.node not in graph.nodes:
+    if graph is None or join.status != JoinStatus.OPEN or join.node not in graph.nodes or not _has_items_left(join):
         return []
-    if join.next_index >= join.expected or join.places >= (join.concurrency or transition.settings.FOR_EACH_WINDOW):
+    if join.places >= (join.concurrency or transition.settings.FOR_EACH_WINDOW):
         return []
     index = join.next_index
     join.next_index += 1
     join.is_dirty = True
     scope: Scope = tuple((mark[0], mark[1], mark[2]) for mark in join.scope)
     opener = graph.nodes[join.node].partner
-    signal = routing.Signal(("item", opener), join.items[index], scope)
+    signal = routing.Signal(("item", opener), (join.items or [])[index], scope)
     window = transition.settings.FOR_EACH_WINDOW
     return list(routing.enter_item(graph, opener, index, signal, join.activation, transition.tokens, window=window))

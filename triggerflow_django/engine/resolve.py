@@ -71,7 +71,8 @@ def resume(
         data={"decision": decision.id.hex, "door": str(door), **({"comment": comment} if comment else {})},
     )
     step = finish_paused(transition, interrupt, StepStatus.DONE, output=payload)
-    transition.caused_by(step.path)
+    # Not the path alone: what the step caused when it paused has that.
+    transition.caused_by(f"{step.path}:answered")
     _follow(transition, interrupt, step, payload, emitted=emitted)
     transition.notify(
         signals.interrupt_decided,
@@ -177,7 +178,7 @@ def by_earlier_event(transition: Transition, interrupt: Interrupt, step: Step) -
     """
     if not interrupt.resume_event:
         return False
-    event = (
+    events = (
         Event.objects.using(transition.using)
         .filter(
             execution_id=transition.execution.pk,
@@ -186,17 +187,16 @@ def by_earlier_event(transition: Transition, interrupt: Interrupt, step: Step) -
             sequence__gt=step.first_claim_sequence or 0,
         )
         .order_by("sequence")
-        .first()
     )
-    if event is None:
-        return False
-    actor = Actor(event.actor_id, event.actor_label)
-    try:
-        authority.require_allowed(
-            transition.execution, interrupt, authority.user_of(actor, transition.using), Door.EVENT
-        )
-        authority.require_valid(interrupt, event.data.get("value"))
-    except (exceptions.DecisionRefusedError, exceptions.AnswerSchemaError):
-        return False
-    resume(transition, interrupt, event.data.get("value"), actor=actor, door=Door.EVENT, emitted=True)
-    return True
+    for event in events:
+        actor = Actor(event.actor_id, event.actor_label)
+        value = event.data.get("value")
+        try:
+            who = authority.user_of(actor, transition.using)
+            authority.require_allowed(transition.execution, interrupt, who, Door.EVENT)
+            authority.require_valid(interrupt, value)
+        except (exceptions.DecisionRefusedError, exceptions.AnswerSchemaError):
+            continue
+        resume(transition, interrupt, value, actor=actor, door=Door.EVENT, emitted=True)
+        return True
+    return False

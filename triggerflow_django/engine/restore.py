@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, IntegrityError, models, transaction
+from django.db import DatabaseError, models, transaction
 
 from triggerflow_django import exceptions, signals
+from triggerflow_django.approvals import policy
 from triggerflow_django.definition.graph import Graph
-from triggerflow_django.engine import clock, missing
+from triggerflow_django.engine import clock, missing, soundness
 from triggerflow_django.engine.transition import Transition
 from triggerflow_django.models import (
     ACTIVE_STATUSES,
@@ -64,23 +65,28 @@ def restore(
         pk = uuid.UUID(document["execution_id"])
     except ValueError:
         raise exceptions.SnapshotError(f"execution_id {document['execution_id']!r} is not an id") from None
-    if not as_new:
-        found = Execution.objects.using(using).filter(pk=pk).first()
-        if found is not None:
-            if found.flow_name != flow_name:
-                raise exceptions.SnapshotError(
-                    f"execution {pk.hex} is of flow {found.flow_name!r} here, not of {flow_name!r}"
-                )
-            return found
+    if not as_new and (found := _existing(pk, flow_name, using)) is not None:
+        return found
     try:
+        soundness.require(document)
         with transaction.atomic(using=using):
             return _Restoring(document, graph, runner, using, new_id() if as_new else pk, as_new).insert()
-    except (IntegrityError, DatabaseError, ValidationError, ValueError, TypeError, KeyError) as error:
+    except (DatabaseError, ValidationError, ValueError, TypeError, LookupError) as error:
         if isinstance(error, exceptions.TriggerFlowError):
             raise
+        # Somebody else may have loaded the same document at the same moment.
+        if not as_new and (found := _existing(pk, flow_name, using)) is not None:
+            return found
         raise exceptions.SnapshotError(
             f"the rows of the saved execution do not fit: {type(error).__name__}: {error}"
         ) from error
+
+
+def _existing(pk: uuid.UUID, flow_name: str, using: str) -> Execution | None:
+    found = Execution.objects.using(using).filter(pk=pk).first()
+    if found is not None and found.flow_name != flow_name:
+        raise exceptions.SnapshotError(f"execution {pk.hex} is of flow {found.flow_name!r} here, not of {flow_name!r}")
+    return found
 
 
 class _Restoring:
@@ -164,6 +170,10 @@ class _Restoring:
         )
         execution.pending_interrupts = sum(interrupt["status"] == InterruptStatus.WAITING for interrupt in interrupts)
         execution.subject_type = self._subject_type()
+        if execution.started_by_id:
+            # Ids are of the database that gave them; a starter may be excluded from deciding.
+            named = policy.user_id(execution.started_by_label, using=self.using)
+            execution.started_by_id = named or execution.started_by_id
         if self.as_new:
             execution.key = None
         return execution
@@ -226,6 +236,8 @@ class _Restoring:
                 decision_id=None if decided is None else self.decisions[decided],
                 **({"id": new_id()} if self.as_new else {}),
             )
+            if interrupt.status == InterruptStatus.WAITING:
+                interrupt.approvers = policy.rebound(interrupt.approvers, using=self.using)
             interrupt.save(using=self.using, force_insert=True)
             self.interrupts[columns["id"]] = interrupt.pk
             if interrupt.status == InterruptStatus.WAITING:

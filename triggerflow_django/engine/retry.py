@@ -30,6 +30,7 @@ def retry(
 
     Raises: UnknownStepError where there is no such failed step; ExecutionNotOpenError where the execution is closed.
     """
+    reason = actors.words(reason, root="reason")
     with begin(execution_id, using=using, graph=graph) as transition:
         execution = transition.execution
         if execution.is_closed:

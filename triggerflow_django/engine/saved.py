@@ -6,6 +6,7 @@ be carried to another database, where ``restore`` makes a row of it.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import os
 import uuid
@@ -49,6 +50,8 @@ _SECTIONS: Final = {
     "resource_keys": list,
     "rows": dict,
 }
+#: How many levels the document puts around a value (``rows.interrupts[0].on_due.answer`` and the like).
+_WRAPPING: Final = 6
 TABLES: Final = ("steps", "joins", "slots", "interrupts", "decisions", "events")
 #: Steps in one of these have nothing left to do; they are saved only where an interrupt refers to them.
 _ENDED: Final = (StepStatus.DONE, StepStatus.CANCELLED)
@@ -106,7 +109,9 @@ def _rows(execution: Execution, using: str) -> dict[str, list[Any]]:
     )
     asked = [interrupt.step_id for interrupt in interrupts]
     steps = Step.objects.using(using).filter(execution_id=execution.pk).filter(~Q(status__in=_ENDED) | Q(pk__in=asked))
-    joins = list(Join.objects.using(using).filter(execution_id=execution.pk, status=JoinStatus.OPEN).order_by("pk"))
+    # One that has fired still counts while its limit holds for steps below it.
+    live = Q(status=JoinStatus.OPEN) | Q(places__gt=0)
+    joins = list(Join.objects.using(using).filter(live, execution_id=execution.pk).order_by("pk"))
     return {
         "steps": list(steps.order_by("pk")),
         "joins": joins,
@@ -175,6 +180,7 @@ def read(source: Any) -> dict[str, Any]:
 
 def _parsed(source: Any) -> dict[str, Any]:
     limits = conf.get_settings().fanout_limits
+    limits = dataclasses.replace(limits, depth=limits.depth + _WRAPPING)
     try:
         if isinstance(source, os.PathLike) or (isinstance(source, str) and not source.lstrip().startswith(("{", "["))):
             source = Path(source).read_text(encoding="utf-8")
@@ -184,7 +190,7 @@ def _parsed(source: Any) -> dict[str, Any]:
         checked = jsongate.check(document, limits=limits)
     except exceptions.JsonValueError as error:
         raise exceptions.SnapshotError(f"the saved execution cannot be read: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not even a possible path
         raise exceptions.SnapshotError(f"the saved execution cannot be read: {error}") from error
     assert isinstance(checked, dict)  # noqa: S101 - the gate keeps kinds
     return checked

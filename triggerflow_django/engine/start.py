@@ -76,13 +76,13 @@ def start(
     if new.key is not None:
         return _start_keyed(new, value, using, carrier)
     if not is_fresh and Execution.objects.using(using).filter(pk=new.id).exists():
-        return _start_existing(new.id, new.graph, value, using, carrier)
+        return _start_existing(new, new.id, value, using, carrier)
     try:
         _insert_started(new, value, using, carrier)
     except IntegrityError:
         if not Execution.objects.using(using).filter(pk=new.id).exists():
             raise
-        return _start_existing(new.id, new.graph, value, using, carrier)
+        return _start_existing(new, new.id, value, using, carrier)
     return new.id, True
 
 
@@ -100,7 +100,7 @@ def _start_keyed(new: NewExecution, value: Any, using: str, carrier: Carrier | N
         else:
             return new.id, True
     if found.started_at is None:
-        return _start_existing(found.pk, new.graph, value, using, carrier)
+        return _start_existing(new, found.pk, value, using, carrier)
     if not jsongate.same(found.input, value):
         raise exceptions.KeyConflictError(
             f"key {new.key!r} of flow {new.flow_name!r} was used before, by execution {found.id.hex}, with another "
@@ -121,17 +121,24 @@ def _insert_started(new: NewExecution, value: Any, using: str, carrier: Carrier 
             _begin_work(transition, value, carrier)
             transition.save()
 
-    routed(insert)
+    try:
+        routed(insert)
+    except IntegrityError:
+        if carrier is not None:
+            carrier.steps = []  # rolled back: the loser of a race has nothing to go on with
+        raise
 
 
 def _start_existing(
-    execution_id: uuid.UUID, graph: Graph, value: Any, using: str, carrier: Carrier | None
+    new: NewExecution, execution_id: uuid.UUID, value: Any, using: str, carrier: Carrier | None
 ) -> tuple[uuid.UUID, bool]:
     def start_row(defer: bool) -> bool:
-        with begin(execution_id, using=using, graph=graph, defer=defer) as transition:
+        with begin(execution_id, using=using, graph=new.graph, defer=defer) as transition:
             if transition.execution.started_at is not None or transition.execution.is_closed:
                 return False
             transition.require_open("start")
+            if execution_id == new.id:  # start(timeout=) after an event or a state write had inserted the row
+                transition.execution.auto_close_timeout = new.auto_close_timeout
             _begin_work(transition, value, carrier)
         return True
 

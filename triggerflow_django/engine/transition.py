@@ -28,6 +28,7 @@ from triggerflow_django.models import (
     EventKind,
     Execution,
     Join,
+    JoinStatus,
     Lifecycle,
     Runner,
     State,
@@ -38,9 +39,9 @@ from triggerflow_django.models import (
 from triggerflow_django.runtime import state as state_ops
 
 _TRACKED: Final = (
-    "flow_fingerprint", "runner", "lifecycle", "status", "input", "snapshot", "auto_close_at", "closing",
-    "close_reason", "close_policy", "close_by", "active_steps", "pending_interrupts", "failed_steps", "event_sequence",
-    "started_by_id", "started_by_label", "state_revision", "started_at", "sealed_at", "closed_at",
+    "flow_fingerprint", "runner", "lifecycle", "status", "input", "snapshot", "auto_close_timeout", "auto_close_at",
+    "closing", "close_reason", "close_policy", "close_by", "active_steps", "pending_interrupts", "failed_steps",
+    "event_sequence", "started_by_id", "started_by_label", "state_revision", "started_at", "sealed_at", "closed_at",
 )  # fmt: skip
 
 
@@ -241,9 +242,10 @@ class Transition:
             rows.insert([execution], using=self.using)
         for join in self.joins.values():
             if join.is_dirty:
-                join.save(
-                    using=self.using, update_fields=["generation", "filled", "items", "next_index", "places", "status"]
-                )
+                fields = ["generation", "filled", "next_index", "places", "status"]
+                if join.status == JoinStatus.FIRED:  # only then do the items change: they are dropped
+                    fields.append("items")
+                join.save(using=self.using, update_fields=fields)
         rows.insert(self.new_steps, using=self.using)
         rows.insert(self._events, using=self.using)
         if not self.is_new:
@@ -260,23 +262,24 @@ class Transition:
 
     def _update_execution(self) -> None:
         execution = self.execution
-        changed: dict[str, Any] = {
-            name: execution.__dict__[name]
-            for name in _TRACKED
-            if name in execution.__dict__ and execution.__dict__[name] != self._before.get(name)
-        }
+        changed = self._changed()
         if not changed:
             return
         execution.revision += 1
         changed["revision"] = execution.revision
         rows.update(Execution, using=self.using, where={"id": execution.pk}, values=changed)
 
+    def _changed(self) -> dict[str, Any]:
+        now = self.execution.__dict__
+        return {name: now[name] for name in _TRACKED if name in now and now[name] != self._before.get(name)}
+
     def _schedule_auto_close(self) -> None:
+        """Start the clock of an execution that has become idle; a verb that changed nothing does not restart it."""
         execution = self.execution
         idle = execution.is_idle and execution.lifecycle == Lifecycle.OPEN and execution.started_at is not None
         if not (idle and execution.auto_close and execution.auto_close_timeout is not None):
             execution.auto_close_at = None
-        else:
+        elif self.is_new or execution.auto_close_at is None or self._changed():
             execution.auto_close_at = self.now + dt.timedelta(seconds=execution.auto_close_timeout)
 
 

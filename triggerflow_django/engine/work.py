@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError, connections, transaction
 
 from triggerflow_django import conf, jsongate
 from triggerflow_django.definition import routing
@@ -147,6 +147,7 @@ class Work:
         step = self.step
         frame = Frame(
             execution_id=self.facts.id.hex,
+            using=self.context.using,
             flow_name=self.facts.flow_name,
             step_id=step.pk,
             node=step.node,
@@ -185,7 +186,7 @@ class Work:
                 yield Db(lambda: self._roll_back(savepoint))
             raise
         if savepoint is not None:
-            yield Db(lambda: transaction.savepoint_commit(savepoint, using=self.context.using))
+            yield Db(lambda: self._keep(savepoint))
         value = self._checked(value)
         effects = []
         for signal in self._signals(value):
@@ -351,9 +352,20 @@ class Work:
     def _open_savepoint(self) -> str:
         return transaction.savepoint(using=self.context.using)
 
+    def _keep(self, savepoint: str) -> None:
+        try:
+            transaction.savepoint_commit(savepoint, using=self.context.using)
+        except (InternalError, ProgrammingError) as error:
+            # The chunk swallowed a database error, which spoilt all it wrote; the caller's transaction is not to
+            # suffer.
+            self.raised = error
+            self._roll_back(savepoint)
+            raise
+
     def _roll_back(self, savepoint: str) -> None:
-        transaction.savepoint_rollback(savepoint, using=self.context.using)
+        # Django's mark of a failed query comes off first: it forbids every statement, this one too.
         transaction.set_rollback(False, using=self.context.using)
+        transaction.savepoint_rollback(savepoint, using=self.context.using)
 
 
 def _window() -> int:

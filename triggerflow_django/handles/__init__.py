@@ -10,4 +10,4 @@ from triggerflow_django.runtime import data
 
 __all__ = ["TriggerFlow", "TriggerFlowExecution"]
 
-data.handle_factory = TriggerFlowExecution.attach
+data.handle_factory = TriggerFlow.attach

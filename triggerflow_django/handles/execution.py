@@ -23,7 +23,7 @@ from triggerflow_django.engine.work import Facts
 from triggerflow_django.handles import reading, trampoline, verbs
 from triggerflow_django.handles.trampoline import Db, Drain, Verb
 from triggerflow_django.models import Execution, Runner
-from triggerflow_django.runtime import bridge, state
+from triggerflow_django.runtime import bridge, current, state
 from triggerflow_django.runtime.resources import Resources
 from triggerflow_django.runtime.state import StateChange
 
@@ -59,7 +59,6 @@ class TriggerFlowExecution:
         self._own_resources: dict[str, Any] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._background_failures: list[BaseException] = []
-        self._drains_under_way = 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} of {self.flow.name!r}>"
@@ -165,14 +164,13 @@ class TriggerFlowExecution:
         return reading.snapshot(self.pk, self.using)
 
     def _sync(self, verb: Verb[Any], name: str, *, runs_chunks: bool = True) -> Any:
-        if runs_chunks and self._drains_under_way and bridge.in_running_loop():
-            verb.close()
-            raise exceptions.SyncInLoopError(
-                f"{name}() would block the event loop in which chunks of execution {self.id} are running "
-                "(emit_nowait); "
-                f"await async_{name}() instead"
-            )
-        return trampoline.run_sync(verb, using=self.using, runs_chunks=runs_chunks and self.runs_inline, name=name)
+        # Called by one of its own chunks it only commits; what follows is for the drain that runs the chunk.
+        runs_chunks = runs_chunks and self.runs_inline and not current.is_inside(self.id)
+        try:
+            return trampoline.run_sync(verb, using=self.using, runs_chunks=runs_chunks, name=name)
+        finally:
+            if runs_chunks and bridge.in_running_loop():
+                self._watch_auto_close()
 
     async def _async(self, verb: Verb[Any]) -> Any:
         try:
@@ -296,11 +294,7 @@ class TriggerFlowExecution:
             return
 
         async def work() -> None:
-            self._drains_under_way += 1
-            try:
-                self._background_failures += await trampoline.run_async(verbs.drain(self))
-            finally:
-                self._drains_under_way -= 1
+            self._background_failures += await trampoline.run_async(verbs.drain(self))
 
         self._keep(asyncio.get_running_loop().create_task(work(), name=_DRAIN))
 

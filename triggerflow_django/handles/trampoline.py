@@ -9,12 +9,18 @@ that runs chunks gets a thread and a loop of its own.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
+import uuid
 from asyncio import sleep
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 from django.db import connections
@@ -38,6 +44,8 @@ class Drain:
     """Run the execution's steps until nothing is left to do. Answers with the errors of steps that failed for good."""
 
     drain: InlineDrain
+    #: Stop after so long and give back what is left.
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +57,23 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """Wait for work of this event loop. Without a running loop there is none."""
+    """Wait for work of this event loop, and cancel what is not done in time. Without a running loop there is none."""
 
     tasks: frozenset[asyncio.Task[None]]
+    seconds: float | None = None
 
 
 Verb = Generator[Db | Drain | Sleep | Gather, Any, T]
+
+#: How many drains of which executions run in an event loop.
+_drains: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, Counter[uuid.UUID]]] = WeakKeyDictionary()
+#: Executions whose chunks stand still until the sync call we run for is over: it blocks their loop.
+_stopped: Final[ContextVar[frozenset[uuid.UUID]]] = ContextVar("triggerflow_stopped_executions", default=frozenset())
+
+
+def stands_still(execution_id: uuid.UUID) -> bool:
+    """Whether a sync call that waits for this execution's running chunks would never end."""
+    return execution_id in _stopped.get()
 
 
 def run_sync(verb: Verb[T], *, using: str, runs_chunks: bool, name: str) -> T:
@@ -73,8 +92,11 @@ def run_sync(verb: Verb[T], *, using: str, runs_chunks: bool, name: str) -> T:
             f"async_{name}() instead"
         )
     # A thread of its own, with its own connection: the loop's database thread may be needed by what we run.
+    # In a copy of the context, so that what it runs knows the chunk it was called by.
+    context = contextvars.copy_context()
+    context.run(_stopped.set, _stopped.get() | frozenset(_drains.get(asyncio.get_running_loop(), ())))
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="triggerflow-sync") as helper:
-        return helper.submit(_drive_and_disconnect, verb).result()
+        return helper.submit(context.run, _drive_and_disconnect, verb).result()
 
 
 def _drive(verb: Verb[T]) -> T:
@@ -92,7 +114,7 @@ def _drive(verb: Verb[T]) -> T:
                 case Db():
                     answer = operation.function()
                 case Drain():
-                    operation.drain.run()
+                    operation.drain.run(operation.seconds)
                     answer = operation.drain.failures
                 case Sleep():
                     time.sleep(operation.seconds)
@@ -123,11 +145,33 @@ async def run_async(verb: Verb[T]) -> T:
                 case Db():
                     answer = await sync_to_async(operation.function, thread_sensitive=True)()
                 case Drain():
-                    await operation.drain.run_async()
+                    with _counted(operation.drain.execution_id):
+                        await operation.drain.run_async(operation.seconds)
                     answer = operation.drain.failures
                 case Sleep():
                     await sleep(operation.seconds)
                 case Gather():
-                    await asyncio.gather(*operation.tasks)
+                    await _gather(operation)
         except BaseException as raised:
             error = raised
+
+
+@contextmanager
+def _counted(execution_id: uuid.UUID) -> Iterator[None]:
+    drains = _drains.setdefault(asyncio.get_running_loop(), Counter())
+    drains[execution_id] += 1
+    try:
+        yield
+    finally:
+        drains[execution_id] -= 1
+        if not drains[execution_id]:
+            del drains[execution_id]
+
+
+async def _gather(operation: Gather) -> None:
+    if not operation.tasks:
+        return
+    _done, late = await asyncio.wait(operation.tasks, timeout=operation.seconds)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*operation.tasks, return_exceptions=bool(late))

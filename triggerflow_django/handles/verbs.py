@@ -6,6 +6,7 @@ Every function is a generator for ``trampoline``; ``handle`` is the ``TriggerFlo
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,7 @@ from django.db import connections
 from triggerflow_django import exceptions
 from triggerflow_django.engine import clock, decide, emit, lifecycle, retry, start
 from triggerflow_django.engine.transition import Carrier
+from triggerflow_django.handles import trampoline
 from triggerflow_django.handles.trampoline import Db, Gather, Sleep, Verb
 from triggerflow_django.models import Door, Execution, Step, StepStatus
 from triggerflow_django.runtime import current
@@ -45,7 +47,7 @@ def start_and_wait(handle: TriggerFlowExecution, value: Any) -> Verb[Any]:
     if not handle.auto_close:
         yield from start_execution(handle, value)
         return handle
-    _refuse_inside(handle, "start")
+    _refuse_waiting(handle, "start")
     yield from start_execution(handle, value)
     return (yield from until_closed(handle))
 
@@ -53,14 +55,25 @@ def start_and_wait(handle: TriggerFlowExecution, value: Any) -> Verb[Any]:
 def start_hidden(handle: TriggerFlowExecution, value: Any) -> Verb[dict[str, Any]]:
     """``flow.start``: run to the end and close; nobody else holds this execution. An error leaves nothing open.
 
-    Raises: the first error of a step that failed; NoHandleError where a chunk pauses.
+    A key may lead to the execution of another call: of ``flow.start``, then both end it and get one snapshot; or of one
+    who holds a handle of it, then only once it is closed.
+
+    Raises: the first error of a step that failed; NoHandleError where a chunk pauses; KeyConflictError.
     """
+    own = handle.pk
     try:
         yield from start_execution(handle, value)
-        yield from wait(handle, None)
-        yield Db(lambda: _raise_stored_failure(handle))
+        row = yield from wait(handle, None)
+        if row.interactive and not row.is_closed:
+            raise exceptions.KeyConflictError(
+                f"key {handle.new.key!r} belongs to execution {handle.id}, which flow.start() did not start and which "
+                "is not closed; get it with flow.start_execution(..., key=...)"
+            )
+        if row.failed_steps:
+            yield Db(lambda: _raise_stored_failure(handle))
     except BaseException:
-        yield Db(lambda: _abandon(handle))
+        if handle.pk == own:
+            yield Db(lambda: _abandon(handle))
         raise
     closing = close(handle, reason="start", timeout=None, seal=True, pending_interrupts="cancel", actor=None)
     snapshot: dict[str, Any] = yield from closing
@@ -136,7 +149,7 @@ def close(
 
     Errors of work that ended meanwhile are raised after it closed.
     """
-    _refuse_inside(handle, "close")
+    _refuse_waiting(handle, "close")
 
     def ask() -> bool:
         handle.ensure()
@@ -152,10 +165,13 @@ def close(
         )
 
     closed: bool = yield Db(ask)
+    by = None if timeout is None else time.monotonic() + timeout
     failures: list[BaseException] = []
     polls = 0
     while not closed:
-        failures += yield from drain(handle)
+        left = None if by is None else max(0.0, by - time.monotonic())
+        if left != 0.0:  # its time is over: nothing is begun any more, what is left will be cut
+            failures += yield from drain(handle, seconds=left)
         row: Execution = yield Db(lambda: _finish_due(handle))
         if not row.is_closed and not row.closing:
             raise exceptions.PendingInterruptsError(
@@ -169,7 +185,7 @@ def close(
                 )
             yield Sleep(_pause(polls))
             polls += 1
-    yield Gather(handle.background_drains)
+    yield Gather(handle.background_drains, None if by is None else max(0.0, by - time.monotonic()))
     failures = handle.take_background_failures() + failures
     if failures:
         raise failures[0]
@@ -198,19 +214,19 @@ def retry_failed(handle: TriggerFlowExecution, step_id: int | None, reason: str,
     return count
 
 
-def wait(handle: TriggerFlowExecution, timeout: float | None) -> Verb[None]:
-    """``wait``: until nothing is active (idle, waiting or closed).
+def wait(handle: TriggerFlowExecution, timeout: float | None) -> Verb[Execution]:
+    """``wait``: until nothing is active (idle, waiting or closed). Returns the row. Chunks that run here end first.
 
     Raises: WaitTimeoutError; the first error of a step that failed for good in this process meanwhile.
     """
-    _refuse_inside(handle, "wait")
+    _refuse_waiting(handle, "wait")
     deadline = None if timeout is None else time.monotonic() + timeout
     polls = 0
     while True:
-        yield from drained(handle)
+        yield from drained(handle, patient=timeout is None)
         row: Execution = yield Db(lambda: _finish_due(handle))
         if not row.active_steps:
-            return
+            return row
         if (yield Db(lambda: connections[handle.using].in_atomic_block)):
             raise exceptions.WaitTimeoutError(
                 f"execution {handle.id} has active steps that nobody can run while this transaction is open"
@@ -248,17 +264,28 @@ def _carrier(handle: TriggerFlowExecution) -> Carrier | None:
     return None if not handle.runs_inline or current.is_inside(handle.id) else Carrier()
 
 
-def drain(handle: TriggerFlowExecution, carrier: Carrier | None = None) -> Verb[list[BaseException]]:
-    """Run what is ready, where this handle is the one to do it. Returns the errors of steps that failed for good."""
+def drain(
+    handle: TriggerFlowExecution,
+    carrier: Carrier | None = None,
+    *,
+    seconds: float | None = None,
+    patient: bool = True,
+) -> Verb[list[BaseException]]:
+    """Run what is ready, where this handle is the one to do it. Returns the errors of steps that failed for good.
+
+    ``seconds``: stop after so long. ``patient``: also wait for retries that back off.
+    """
     if not handle.runs_inline or current.is_inside(handle.id):
         return []
-    failures: list[BaseException] = yield handle.drain_operation(carrier)
+    operation = dataclasses.replace(handle.drain_operation(carrier), seconds=seconds)
+    operation.drain.waits = patient
+    failures: list[BaseException] = yield operation
     return failures
 
 
-def drained(handle: TriggerFlowExecution, carrier: Carrier | None = None) -> Verb[None]:
+def drained(handle: TriggerFlowExecution, carrier: Carrier | None = None, *, patient: bool = True) -> Verb[None]:
     """Like ``drain``, but raise the first error."""
-    failures = yield from drain(handle, carrier)
+    failures = yield from drain(handle, carrier, patient=patient)
     if failures:
         raise failures[0]
 
@@ -302,16 +329,14 @@ def _row(handle: TriggerFlowExecution) -> Execution:
 
 
 def _raise_stored_failure(handle: TriggerFlowExecution) -> None:
-    """Where workers ran the steps, their errors are in the rows."""
-    if handle.runs_inline:
-        return
+    """Where others ran the steps, their errors are in the rows."""
     failed = (
         Step.objects.using(handle.using)
         .filter(execution_id=handle.pk, status=StepStatus.FAILED)
         .order_by("finished_at")
         .first()
     )
-    if failed is not None and not handle.new.skip_exceptions:
+    if failed is not None:
         error = failed.error or {}
         kind = (
             exceptions.NoHandleError
@@ -327,7 +352,12 @@ def _abandon(handle: TriggerFlowExecution) -> None:
         lifecycle.abandon(handle.pk, using=handle.using, reason="flow.start raised")
 
 
-def _refuse_inside(handle: TriggerFlowExecution, name: str) -> None:
+def _refuse_waiting(handle: TriggerFlowExecution, name: str) -> None:
+    if trampoline.stands_still(handle.pk):
+        raise exceptions.SyncInLoopError(
+            f"{name}() would block the event loop in which chunks of execution {handle.id} are running; "
+            f"await async_{name}() instead"
+        )
     if current.is_inside(handle.id):
         raise exceptions.InsideChunkError(
             f"{name}() was called by a chunk of execution {handle.id} itself and would wait for that very chunk"

@@ -206,7 +206,7 @@ class Migration(migrations.Migration):
                 ('overdue_at', models.DateTimeField(help_text='When the sweep marked it overdue.', null=True)),
                 ('created_at', models.DateTimeField(help_text='When it was asked.')),
                 ('resolved_at', models.DateTimeField(help_text='When it left waiting.', null=True)),
-                ('decision', models.OneToOneField(help_text='The answer; set together with the status resumed.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='interrupt', to='triggerflow.decision')),
+                ('decision', models.OneToOneField(help_text='The answer; set together with the status resumed.', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='interrupt', to='triggerflow.decision')),
                 ('execution', models.ForeignKey(db_index=False, help_text='The execution it belongs to.', on_delete=django.db.models.deletion.CASCADE, related_name='interrupts', to='triggerflow.execution')),
                 ('step', models.ForeignKey(db_index=False, help_text='The step that paused.', on_delete=django.db.models.deletion.CASCADE, related_name='interrupts', to='triggerflow.step')),
             ],
@@ -259,7 +259,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='join',
-            constraint=models.UniqueConstraint(fields=('execution', 'node', 'activation', 'generation'), name='triggerflow_join_activation'),
+            constraint=models.UniqueConstraint(fields=('execution', 'activation', 'node', 'generation'), name='triggerflow_join_activation'),
         ),
         migrations.AddConstraint(
             model_name='joinslot',
@@ -292,6 +292,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='interrupt',
             index=models.Index(fields=['step'], name='triggerflow_interrupt_step'),
+        ),
+        migrations.AddIndex(
+            model_name='interrupt',
+            index=models.Index(condition=models.Q(('status', 'waiting')), fields=['execution'], name='triggerflow_interrupt_waiting'),
         ),
         migrations.AddIndex(
             model_name='interrupt',

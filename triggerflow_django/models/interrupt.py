@@ -121,7 +121,7 @@ class Interrupt(models.Model):
     decision = models.OneToOneField(
         Decision,
         null=True,
-        on_delete=models.PROTECT,
+        on_delete=models.RESTRICT,
         related_name="interrupt",
         help_text=_("The answer; set together with the status resumed."),
     )
@@ -144,6 +144,7 @@ class Interrupt(models.Model):
         indexes = [
             models.Index(fields=["status", "-created_at"], name="triggerflow_interrupt_inbox"),
             models.Index(fields=["step"], name="triggerflow_interrupt_step"),
+            models.Index(fields=["execution"], condition=Q(status="waiting"), name="triggerflow_interrupt_waiting"),
             models.Index(
                 fields=["due_at"],
                 condition=Q(status="waiting", due_at__isnull=False, overdue_at__isnull=True),

@@ -71,7 +71,9 @@ class Join(models.Model):
         verbose_name_plural = _("joins")
         constraints = [
             models.UniqueConstraint(
-                fields=["execution", "node", "activation", "generation"], name="triggerflow_join_activation"
+                # The activation before the node: a step's commit looks up the fan-outs around it by that alone.
+                fields=["execution", "activation", "node", "generation"],
+                name="triggerflow_join_activation",
             ),
         ]
 

@@ -20,8 +20,9 @@ from triggerflow_django.runtime.journal import Journal, PauseMarker
 from triggerflow_django.runtime.resources import Resources
 from triggerflow_django.runtime.state import MISSING, StateChange
 
-#: Set by ``handles``: makes the handle of an execution by its id (hexadecimal). Lower layers must not import it.
-handle_factory: Callable[[str], Any] | None = None
+#: Set by ``handles``: makes the handle of an execution by its id (hexadecimal) and its database's alias (``using=``).
+#: Lower layers must not import it.
+handle_factory: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Frame:
     """The facts of one call, as the engine knows them before it."""
 
     execution_id: str
+    #: The alias of its database.
+    using: str
     flow_name: str
     step_id: int
     node: str
@@ -83,11 +86,11 @@ class StateView:
 
     def values(self) -> list[Any]:
         """Copies of the top-level values."""
-        return [self[key] for key in self]
+        return [value for _key, value in self.items()]
 
     def items(self) -> list[tuple[str, Any]]:
         """Top-level keys with copies of their values."""
-        return [(key, self[key]) for key in self]
+        return [(key, state.detached(value)) for key, value in self._data._journal.state().items()]
 
     def get(self, key: str, default: Any = None) -> Any:
         """A copy of the value under a dotted key, or the default."""
@@ -179,7 +182,7 @@ class TriggerFlowRuntimeData:
             return self._frame.handle
         if handle_factory is None:
             raise RuntimeError("triggerflow_django is not set up: add it to INSTALLED_APPS and call django.setup()")
-        return handle_factory(self._frame.execution_id)
+        return handle_factory(self._frame.execution_id, using=self._frame.using)
 
     # -- this attempt
 
@@ -375,9 +378,19 @@ class TriggerFlowRuntimeData:
         interrupts: dict[str, dict[str, Any]] = self.execution.get_pending_interrupts()
         return interrupts
 
+    async def async_get_pending_interrupts(self) -> dict[str, dict[str, Any]]:
+        """See ``get_pending_interrupts``."""
+        interrupts: dict[str, dict[str, Any]] = await self.execution.async_get_pending_interrupts()
+        return interrupts
+
     def get_interrupt(self, interrupt_id: str) -> dict[str, Any] | None:
         """A copy of one of the execution's interrupts as committed, or ``None``."""
         record: dict[str, Any] | None = self.execution.get_interrupt(interrupt_id)
+        return record
+
+    async def async_get_interrupt(self, interrupt_id: str) -> dict[str, Any] | None:
+        """See ``get_interrupt``."""
+        record: dict[str, Any] | None = await self.execution.async_get_interrupt(interrupt_id)
         return record
 
     def continue_with(self, interrupt_id: str, payload: Any = None, **options: Any) -> Any:

@@ -50,15 +50,28 @@ class Resources(Mapping[str, Any]):
         self._outer = outer
 
     def __getitem__(self, name: str) -> Any:
-        for layer in (self._own, *self._outer):
-            if name in layer:
-                return layer[name]
-        value = provided(name)
+        value = self._find(name)
         if value is _MISSING:
             raise KeyError(
                 f"no resource named {name!r}; give it to the flow, to create_execution or to TRIGGERFLOW['RESOURCES']"
             )
         return value
+
+    # Mapping's own would take a provider's KeyError for a resource that is not there, and build one just to see.
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The resource, or the default where there is none of that name."""
+        value = self._find(name)
+        return default if value is _MISSING else value
+
+    def __contains__(self, name: object) -> bool:
+        return name in conf.get_settings().RESOURCES or any(name in layer for layer in (self._own, *self._outer))
+
+    def _find(self, name: str) -> Any:
+        for layer in (self._own, *self._outer):
+            if name in layer:
+                return layer[name]
+        return provided(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
