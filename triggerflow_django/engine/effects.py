@@ -131,6 +131,11 @@ def _fill(transition: Transition, effect: Fill) -> Iterable[Effect | Ask]:
     graph = _known_graph(transition)
     node = graph.nodes[effect.node]
     join = _find_join(transition, node, effect)
+    if join.slots and effect.slot not in join.slots:
+        raise exceptions.JoinClosedError(
+            f"a value for {effect.slot!r} arrived at {node.id}, which was opened to wait for {', '.join(join.slots)}; "
+            "the flow was changed meanwhile: bring the branch back and retry the step"
+        )
     slots = JoinSlot.objects.using(transition.using)
     if not slots.filter(join_id=join.pk, slot=effect.slot).update(value=effect.value):
         slots.bulk_create([JoinSlot(join_id=join.pk, slot=effect.slot, value=effect.value)])

@@ -34,6 +34,8 @@ from triggerflow_django.runtime.resources import Resources
 logger = logging.getLogger(__name__)
 
 _COMMIT_TRIES: Final = 7
+#: By which a database asks to try a transaction again (serialization failure, deadlock, lock timeout): SQLSTATE, MySQL.
+_TRY_AGAIN: Final = frozenset({"40001", "40P01", "55P03", 1213, 1205})
 #: Seconds a chunk may need to end after its timeout has struck before its step is given up to others.
 _OVERTIME: Final = 5.0
 
@@ -242,8 +244,14 @@ class Work:
                 ):
                     return found
                 return write()
-            except (OperationalError, InterfaceError):
-                if connections[using].in_atomic_block or attempt == _COMMIT_TRIES - 1:
+            except commit.FencedError:
+                # An earlier try may have gone through after we had looked: a server finishes what it was told.
+                found = commit.recover(self.step, token=self.step.lease_token, using=using) if attempt else None
+                if found is None:
+                    raise
+                return found
+            except (OperationalError, InterfaceError) as error:
+                if connections[using].in_atomic_block or attempt == _COMMIT_TRIES - 1 or self._is_the_chunks_own(error):
                     raise
                 logger.warning("triggerflow.commit.unknown", exc_info=True, extra={"step": self.step.pk})
                 connections[using].close()
@@ -251,6 +259,13 @@ class Work:
         raise AssertionError("unreachable")
 
     # -- inside
+
+    def _is_the_chunks_own(self, error: Exception) -> bool:
+        """Whether an atomic chunk's code raised it, and not because of the transaction around it: such an error counts
+        as the chunk's, like any other, and its ``retries`` say how often it is run.
+        """
+        code = getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)
+        return error is self.raised and code not in _TRY_AGAIN and connections[self.context.using].is_usable()
 
     def _chunk_data(self) -> TriggerFlowRuntimeData:
         kind, _, name = self.step.source.partition(":")
