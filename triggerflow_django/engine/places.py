@@ -82,9 +82,9 @@ def refill(transition: Transition) -> list[Effect | Ask]:
         activation, join = next(reversed(transition.freed.items()))
         if join.concurrency is not None:
             _promote(transition, join)
-        effects = _enter_item(transition, join)
-        if effects:
-            return effects
+        while (effects := _enter_item(transition, join)) is not None:
+            if effects:
+                return effects
         transition.freed.pop(activation, None)
     return []
 
@@ -115,12 +115,13 @@ def _promote(transition: Transition, join: Join) -> None:
         admit(transition, step)
 
 
-def _enter_item(transition: Transition, join: Join) -> list[Effect | Ask]:
+def _enter_item(transition: Transition, join: Join) -> list[Effect | Ask] | None:
+    """Enter the next item of a for_each; ``None`` where there is no place or none is left."""
     graph = transition.graph
     if graph is None or join.status != JoinStatus.OPEN or join.node not in graph.nodes or not _has_items_left(join):
-        return []
+        return None
     if join.places >= (join.concurrency or transition.settings.FOR_EACH_WINDOW):
-        return []
+        return None
     index = join.next_index
     join.next_index += 1
     join.is_dirty = True

@@ -109,6 +109,8 @@ class Work:
         self.tokens: Iterator[str] = routing.activations(step.path)
         self._state: dict[str, Any] | None = None
         self._resume: Resume | None = None
+        #: The driver's connection an atomic chunk ran on.
+        self._connection: Any = None
         self.journal = Journal(self.read_state)
 
     def is_to_blame_for(self, error: Exception) -> bool:
@@ -150,8 +152,6 @@ class Work:
         frame = Frame(
             execution_id=self.facts.id.hex,
             using=self.context.using,
-            flow_name=self.facts.flow_name,
-            step_id=step.pk,
             node=step.node,
             source=source,
             input=value,
@@ -203,6 +203,7 @@ class Work:
         # Anew in each try: what a rolled back one left counts for nothing.
         self.raised, self.journal, self.tokens = None, Journal(self.read_state), routing.activations(self.step.path)
         with transaction.atomic(using=self.context.using):
+            self._connection = connections[self.context.using].connection
             try:
                 with self._on_the_clock():
                     value = calls.run_sync(self._call(self.chunk.handler, self._chunk_data()))
@@ -265,7 +266,10 @@ class Work:
         as the chunk's, like any other, and its ``retries`` say how often it is run.
         """
         code = getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)
-        return error is self.raised and code not in _TRY_AGAIN and connections[self.context.using].is_usable()
+        if error is not self.raised or (isinstance(code, str | int) and code in _TRY_AGAIN):
+            return False
+        # One that was lost has been replaced by now.
+        return connections[self.context.using].connection is self._connection
 
     def _chunk_data(self) -> TriggerFlowRuntimeData:
         kind, _, name = self.step.source.partition(":")

@@ -124,6 +124,10 @@ class TriggerFlowExecution:
             interactive=row.interactive,
         )
 
+    def hide(self) -> None:
+        """Nobody will hold this handle (``flow.start``): a chunk that pauses fails."""
+        self._replace(interactive=False)
+
     def _replace(self, **changes: Any) -> None:
         self.new = dataclasses.replace(self.new, **changes)
 

@@ -61,32 +61,6 @@ class TriggerFlow(FlowDefinition):
 
         Raises: UnregisteredFlowError for ``runner="rq"`` with a flow other processes cannot find; InvalidPolicyError.
         """
-        return self._create(
-            auto_close=auto_close,
-            auto_close_timeout=auto_close_timeout,
-            skip_exceptions=skip_exceptions,
-            runtime_resources=runtime_resources,
-            runner=runner,
-            key=key,
-            subject=subject,
-            started_by=started_by,
-            using=using,
-        )
-
-    def _create(
-        self,
-        *,
-        interactive: bool = True,
-        auto_close: bool = True,
-        auto_close_timeout: float | dt.timedelta | _Unset | None = UNSET,
-        skip_exceptions: bool | None = None,
-        runtime_resources: Mapping[str, Any] | None = None,
-        runner: str | None = None,
-        key: str | None = None,
-        subject: models.Model | None = None,
-        started_by: Any = None,
-        using: str | None = None,
-    ) -> TriggerFlowExecution:
         settings = conf.get_settings()
         timeout = settings.AUTO_CLOSE_TIMEOUT if isinstance(auto_close_timeout, _Unset) else auto_close_timeout
         if key is not None and not jsongate.is_name(key):
@@ -96,7 +70,6 @@ class TriggerFlow(FlowDefinition):
             flow_name=self.name,
             graph=self.graph,
             runner=self._runner(runner),
-            interactive=interactive,
             skip_exceptions=self.skip_exceptions if skip_exceptions is None else skip_exceptions,
             auto_close=bool(auto_close),
             auto_close_timeout=auto_close_seconds(timeout),
@@ -204,8 +177,10 @@ class TriggerFlow(FlowDefinition):
     def start(self, value: Any = None, **options: Any) -> dict[str, Any]:
         """Run the flow from start to end and return the close snapshot. For flows that do not pause.
 
-        Options: those of ``create_execution``. Raises: the first error of a chunk; NoHandleError (a RuntimeError) where
-        a chunk pauses; then nothing is left open and nothing is in anybody's inbox.
+        Options: those of ``create_execution``, and ``timeout``, another name of ``auto_close_timeout``.
+
+        Raises: the first error of a chunk; NoHandleError (a RuntimeError) where a chunk pauses; then nothing is left
+        open and nothing is in anybody's inbox. KeyConflictError for the ``key`` of an open execution somebody holds.
         """
         execution = self._hidden(options)
         snapshot: dict[str, Any] = execution._sync(verbs.start_hidden(execution, value), "start")
@@ -224,4 +199,6 @@ class TriggerFlow(FlowDefinition):
             )
         if "timeout" in options:
             options["auto_close_timeout"] = options.pop("timeout")
-        return self._create(interactive=False, **options)
+        execution = self.create_execution(**options)
+        execution.hide()
+        return execution

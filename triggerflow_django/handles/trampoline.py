@@ -1,5 +1,5 @@
-"""Drive a verb: a generator that yields ``Db``, ``Drain`` and ``Sleep``, in sync code or in an event loop (design.md
-5.13).
+"""Drive a verb: a generator that yields ``Db``, ``Drain``, ``Sleep`` and ``Gather``, in sync code or in an event loop
+(design.md 5.13).
 
 Without a running loop everything happens on the caller's thread and connection, so the caller's ``atomic()`` holds. In
 a loop, database work goes to the loop's database thread. A sync call in a running loop reads through that thread; one
@@ -12,7 +12,6 @@ import asyncio
 import contextvars
 import time
 import uuid
-from asyncio import sleep
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -149,7 +148,7 @@ async def run_async(verb: Verb[T]) -> T:
                         await operation.drain.run_async(operation.seconds)
                     answer = operation.drain.failures
                 case Sleep():
-                    await sleep(operation.seconds)
+                    await asyncio.sleep(operation.seconds)
                 case Gather():
                     await _gather(operation)
         except BaseException as raised:

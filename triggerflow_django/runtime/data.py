@@ -42,8 +42,6 @@ class Frame:
     execution_id: str
     #: The alias of its database.
     using: str
-    flow_name: str
-    step_id: int
     node: str
     source: Source
     input: Any

@@ -1,0 +1,1 @@
+"""Projects whose settings are not ours: settings modules, and the program that walks a flow under them."""
