@@ -234,10 +234,14 @@ def test_the_graph_is_frozen_and_the_flow_goes_on() -> None:
     assert list(before.nodes) == ["ask"]
     assert before.listeners(("done", "ask")) == ()
     assert list(flow.graph.nodes) == ["ask", "check"]
-    block = flow.match().case(1)
-    without_else = flow.graph
+    block = flow.match()
+    graphs = [flow.graph]
+    block = block.case(1)
+    graphs.append(flow.graph)
     block.case_else().end_match()
-    assert [known.nodes["START/match-1"].has_else for known in (without_else, flow.graph)] == [False, True]
+    graphs.append(flow.graph)
+    choices = [known.nodes["START/match-1"] for known in graphs]
+    assert [(choice.conditions, choice.has_else) for choice in choices] == [((), False), ((1,), False), ((1,), True)]
 
 
 def test_a_connection_is_made_once_however_often_it_is_written() -> None:

@@ -283,6 +283,9 @@ def test_a_chunk_is_a_trigger_as_object_as_function_and_by_name(flow: FlowDefini
 
 def test_a_chunk_of_another_flow_triggers_by_its_copy_here(flow: FlowDefinition) -> None:
     foreign = FlowDefinition("other").chunk("asked", ask)
+    flow.chunk("asked", commit)
     flow.to(foreign)
     flow.when(foreign).to(check)
-    assert listeners(flow, "done", "asked") == ["check"]
+    assert listeners(flow, *START) == ["asked#2"]
+    assert listeners(flow, "done", "asked#2") == ["check"]
+    assert listeners(flow, "done", "asked") == []

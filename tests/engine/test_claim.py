@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -14,12 +12,10 @@ from django.db.utils import IntegrityError
 
 from tests.engine import driving
 from triggerflow_django import TriggerFlow
-from triggerflow_django.engine import claim, clock
+from triggerflow_django.engine import claim
 from triggerflow_django.models import Step
 
 pytestmark = pytest.mark.django_db
-
-Travel = Callable[[float], None]
 
 
 @pytest.fixture
@@ -118,34 +114,3 @@ def test_the_database_itself_refuses_a_running_step_without_a_lease(flow: Trigge
     driving.start(flow, [1])
     with pytest.raises(IntegrityError):
         Step.objects.update(status="running")
-
-
-# -- the clock
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_clock_is_the_database_s_and_goes_on_within_a_transaction() -> None:
-    first = clock.read("default")
-    found = Step.objects.none()
-    assert not found
-    deadline = 100_000
-    while clock.read("default") == first and deadline:
-        deadline -= 1
-    assert clock.read("default") > first
-
-
-def test_the_clock_moves_expressions_and_readings_alike(flow: TriggerFlow, travel: Travel) -> None:
-    pk = driving.start(flow, [1])
-    now = clock.read("default")
-    travel(86_400)
-    assert 86_399 < (clock.read("default") - now).total_seconds() < 86_460
-    (step,) = driving.claim(pk, flow)
-    assert step.started_at > now
-    assert (step.started_at - now).total_seconds() > 86_399
-    assert 59 < (step.lease_expires_at - step.started_at).total_seconds() < 61
-
-
-def test_times_are_of_the_kind_the_project_uses(flow: TriggerFlow, settings: Any) -> None:
-    assert clock.read("default").tzinfo is not None
-    settings.USE_TZ = False
-    assert clock.read("default").tzinfo is None

@@ -14,7 +14,7 @@ from django.db import connection
 
 from tests.engine import driving
 from triggerflow_django import TriggerFlow, exceptions, signals
-from triggerflow_django.engine import deadlines, lifecycle, sweep, transition
+from triggerflow_django.engine import deadlines, emit, lifecycle, sweep, transition
 from triggerflow_django.models import Decision, Door, Event, EventKind, Execution
 
 pytestmark = pytest.mark.django_db
@@ -258,6 +258,50 @@ def test_a_sealed_execution_only_marks_it_overdue(travel: Travel, on_due: Any) -
     assert driving.consistent(pk).pending_interrupts == 1
 
 
+@pytest.mark.parametrize("reopened", ["unsealed", "close refused"])
+def test_a_deadline_that_passed_while_nothing_was_accepted_acts_once_it_is_open_again(
+    travel: Travel, reopened: str
+) -> None:
+    if reopened == "unsealed":
+        pk = driving.settled(asking(on_due={"answer": "default"}))
+        lifecycle.seal(pk, using="default")
+        travel(3601)
+        assert sweep.sweep(using="default").deadlines == 1
+        lifecycle.unseal(pk, using="default")
+    else:
+        flow = TriggerFlow(name="refund")
+        flow.when("work").to(
+            lambda data: data.pause_for(interrupt_id="gate", due_in=30, on_due={"answer": "default"}), name="work"
+        )
+        pk = driving.settled(flow)
+        for _ in range(2):
+            emit.emit(pk, "work", 1, using="default", graph=flow.graph)
+        running = driving.drainer(pk, flow)
+        first, second = driving.claim(pk, flow, token=running.context.token)
+        lifecycle.request_close(pk, using="default", graph=flow.graph)
+        driving.run(running, first)
+        travel(31)
+        assert sweep.sweep(using="default").deadlines == 1
+        driving.run(running, second)  # fails, since the id waits; with it nothing is active any more
+        assert driving.step(pk, "work").status == "failed"
+    assert driving.row(pk).lifecycle == "open"
+    assert driving.interrupt(pk, "gate").status == "waiting"
+    assert sweep.sweep(using="default").deadlines == 1
+    assert driving.interrupt(pk, "gate").decision.payload == "default"  # type: ignore[union-attr]
+    assert sweep.sweep(using="default").deadlines == 0
+    driving.consistent(pk)
+
+
+def test_an_interrupt_that_is_only_marked_overdue_is_marked_once_however_often_it_is_sealed(travel: Travel) -> None:
+    pk = driving.settled(asking())
+    lifecycle.seal(pk, using="default")
+    travel(3601)
+    sweep.sweep(using="default")
+    lifecycle.unseal(pk, using="default")
+    assert sweep.sweep(using="default").deadlines == 0
+    assert driving.history(pk).count("interrupt_overdue") == 1
+
+
 def test_a_closed_execution_has_no_deadlines(travel: Travel) -> None:
     """Invariant 6."""
     pk = driving.settled(asking(on_due={"answer": 1}))
@@ -323,3 +367,25 @@ def test_of_a_person_and_a_deadline_the_first_to_lock_wins_and_the_other_hears_o
         assert (decision.payload, decision.door) == ("default", Door.DEADLINE)
     driving.consistent(pk)
     assert Execution.objects.get(pk=pk).pending_interrupts == 0
+
+
+def test_a_chunk_that_is_retried_to_ask_anew_may_cause_anew_what_it_caused_before_it_asked(travel: Travel) -> None:
+    keys: list[str] = []
+
+    def ask(data: Any) -> Any:
+        data.emit("lines", [1, 2])
+        return data.pause_for(interrupt_id="gate", due_in=3600, on_due="fail")
+
+    flow = TriggerFlow(name="refund")
+    flow.to(ask)
+    flow.when("lines").for_each().to(lambda data: keys.append(data.idempotency_key), name="line").end_for_each().to(
+        lambda data: data.append_state("lines", data.input), name="end"
+    )
+    pk = driving.settled(flow)
+    travel(3601)
+    pass_due(pk)
+    flow.get_execution(pk).retry()
+    assert driving.interrupt(pk, "gate").round == 2
+    assert driving.state(pk) == {"lines": [[None, None], [None, None]]}
+    assert len(set(keys)) == 4
+    driving.consistent(pk)

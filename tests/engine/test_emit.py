@@ -85,6 +85,21 @@ def test_events_of_different_moments_meet_in_a_join_at_the_top(flow: TriggerFlow
     driving.consistent(pk)
 
 
+def test_an_event_that_comes_again_before_the_join_is_full_overwrites_its_value_and_fills_no_other_place(
+    flow: TriggerFlow, pk: uuid.UUID
+) -> None:
+    """Invariant 7."""
+    for value in (1, 2, 3):
+        outside(pk, flow, "paid", value)
+    driving.drain(pk, flow)
+    assert "both" not in driving.state(pk)
+    outside(pk, flow, "shipped", 4)
+    outside(pk, flow, "shipped", 5)
+    driving.drain(pk, flow)
+    assert driving.state(pk)["both"] == {"event": {"paid": 3, "shipped": 4}}
+    assert Step.objects.filter(node="both").count() == 1
+
+
 def test_an_event_may_come_before_the_start() -> None:
     flow = listening()
     new = driving.new(flow)

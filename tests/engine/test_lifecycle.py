@@ -455,6 +455,18 @@ def test_its_clock_stands_still_while_a_step_is_active(
     assert driving.row(self_closing).auto_close_at is not None
 
 
+@pytest.mark.parametrize("active", [True, False])
+def test_a_due_time_alone_closes_nothing_that_is_active_or_waits(
+    flow: TriggerFlow, self_closing: uuid.UUID, active: bool
+) -> None:
+    """Checked again under the lock, whatever the due time says."""
+    if active:
+        work(self_closing, flow)
+    Execution.objects.update(auto_close_at=driving.row(self_closing).created_at)
+    assert auto_close(self_closing) is False
+    assert driving.row(self_closing).lifecycle == "open"
+
+
 def test_activity_from_outside_starts_its_clock_anew_and_a_look_does_not(
     flow: TriggerFlow, self_closing: uuid.UUID, travel: Travel
 ) -> None:

@@ -262,6 +262,26 @@ def test_a_start_waits_for_the_uncommitted_one_under_its_key_and_takes_over_when
     assert Execution.objects.count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("key", [None, "7"])
+def test_a_start_that_breaks_off_leaves_nothing(
+    flow: TriggerFlow, monkeypatch: pytest.MonkeyPatch, sent: list[str], key: str | None
+) -> None:
+    """Invariant 9."""
+
+    def broken(*_args: Any, **_kwargs: Any) -> None:
+        raise ConnectionError("the database went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("triggerflow_django.signals.send_after_commit", broken)
+        with pytest.raises(ConnectionError):
+            driving.start(flow, ORDER, key=key)
+    assert sent == []
+    for model in (Execution, Step, Event):
+        assert not model.objects.exists()
+    driving.consistent(driving.start(flow, ORDER, key=key))
+
+
 # -- inside the caller's transaction
 
 

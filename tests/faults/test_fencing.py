@@ -86,6 +86,29 @@ def test_a_worker_that_outlived_its_lease_changes_nothing(
     comes_to_its_end(handle)
 
 
+@pytest.mark.parametrize(
+    "point",
+    [Point("commit", "entered", "tally"), Point("commit", "entered", "ask"), Point("atomic", "entered", "book")],
+    ids=str,
+)
+def test_a_worker_that_outlived_its_lease_changes_nothing_of_a_step_that_another_one_is_running(
+    crew: Crew, travel: Callable[[float], None], point: Point
+) -> None:
+    handle = waiting_order("sync", point)
+    stale = crew.start(drain, ORDERS["sync"].name, handle.id, point, "hold")
+    stale.expect("reached")
+
+    travel(61)
+    assert sweep(using="default").lost_steps == 1
+    other, step = driving.claimed(handle.pk, ORDERS["sync"])
+    before = driving.everything(handle.pk)
+    stale.tell("go on")
+    assert stale.expect("returned") == 1
+    assert driving.everything(handle.pk) == before
+    driving.run(other, step)
+    comes_to_its_end(handle.wait(timeout=PATIENCE))
+
+
 @pytest.mark.parametrize("point", POINTS, ids=str)
 def test_a_frozen_process_that_wakes_up_changes_nothing(crew: Crew, point: Point) -> None:
     handle = waiting_order("sync", point)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from typing import Any
 
 import pytest
 
 from tests.flows import running
+from tests.handles import loops
 from triggerflow_django import TriggerFlow, exceptions
 from triggerflow_django.models import Execution, ExecutionStatus, Lifecycle
 
@@ -195,7 +195,7 @@ def test_the_async_forms_return_the_same() -> None:
         assert await execution.async_get_state("out") == 6
         assert await execution.async_close() == {"out": 6}
 
-    asyncio.run(walk())
+    loops.run(walk())
 
 
 def test_an_unknown_chunk_name_is_refused_before_anything_runs() -> None:

@@ -18,6 +18,7 @@ from django.db import connection
 from django.test import override_settings
 
 from tests.flows import running
+from tests.flows.stepping import Stepper
 from triggerflow_django import TriggerFlow, TriggerFlowExecution
 from triggerflow_django.engine import decide, retry, start
 from triggerflow_django.models import Join, Step, StepStatus
@@ -91,9 +92,16 @@ def test_items_that_ask_twice_and_resume_themselves(flow: TriggerFlow, seed: int
     running.nothing_is_left(execution)
 
 
-def test_an_answer_finds_no_place_and_waits_for_one(flow: TriggerFlow) -> None:
+@pytest.mark.parametrize("resume_to", ["next", "self"])
+def test_an_answer_finds_no_place_and_waits_for_one(flow: TriggerFlow, resume_to: Any) -> None:
     """Between the answer and the next drain the rows are as a worker would find them."""
-    flow.for_each(concurrency=1).to(asks_if(lambda n: n < 2)).to(running.append()).end_for_each().to(running.keep())
+
+    def ask(data: Any) -> Any:
+        if data.is_resume:
+            return data.resume.value
+        return data.pause_for(interrupt_id=f"q{data.input}", resume_to=resume_to)
+
+    flow.for_each(concurrency=1).to(ask).to(running.append()).end_for_each().to(running.keep())
     execution = running.begin(flow, [0, 1])
     for interrupt_id in ("q0", "q1"):
         decide.decide(execution.pk, interrupt_id, 5, door="code", using="default", graph=flow.graph)
@@ -275,3 +283,18 @@ def test_a_saved_copy_keeps_limits_and_windows(flow: TriggerFlow) -> None:
         running.balanced(each)
         answered_in_any_order(each, 3)
         assert each.get_state("out") == list(range(9))
+
+
+def test_a_copy_saved_while_steps_are_held_below_a_joined_batch_goes_on(flow: TriggerFlow) -> None:
+    flow.batch(("a", running.same), ("b", running.same), concurrency=1).to(running.keep())
+    for index in range(3):
+        flow.when("b").to(running.append(), name=f"after b {index}")
+    stepper = Stepper(flow, 1, random.Random(1))  # noqa: S311 - an order, not a secret
+    while not (running.joins(stepper.execution, status="fired") and running.steps(stepper.execution, "held")):
+        assert stepper.act()
+    copy = flow.create_execution(auto_close=False).load(stepper.execution.save(), as_new=True)
+    copy.wait()
+    assert running.log(copy) == [1, 1, 1]
+    running.balanced(copy)
+    stepper.run()
+    assert running.log(stepper.execution) == [1, 1, 1]

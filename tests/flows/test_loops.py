@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.flows import running
+from tests.handles import loops
 from triggerflow_django import TriggerFlow
 
 pytestmark = pytest.mark.django_db
@@ -112,7 +113,7 @@ def test_in_a_loop_emit_nowait_runs_in_the_background(flow: TriggerFlow) -> None
         await asyncio.wait_for(heard.wait(), 60)
         await execution.async_close()
 
-    asyncio.run(walk())
+    loops.run(walk())
 
 
 # -- loops

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import Group
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import connection, transaction
 
 from triggerflow_django import TriggerFlow, exceptions, signals
-from triggerflow_django.engine import heartbeat
 from triggerflow_django.models import Execution, Interrupt, Step, StepStatus
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,106 +105,17 @@ def test_an_answer_that_rolls_back_leaves_the_question_open(observed: list[str])
     assert Group.objects.count() == 2
 
 
-def failing(fail: Callable[[], Any], *, asynchronous: bool = False) -> TriggerFlow:
-    flow = TriggerFlow("failing")
+def noting(error: Exception | None = None) -> TriggerFlow:
+    """Notes that it ran, or raises."""
+    flow = TriggerFlow("noting")
 
-    def chunk(data: Any) -> None:
-        Group.objects.create(name=f"chunk of {data.execution_id}")
-        fail()
+    def note(data: Any) -> None:
+        data.set_state("ran", True)
+        if error is not None:
+            raise error
 
-    async def async_chunk(data: Any) -> None:
-        await Group.objects.acreate(name=f"chunk of {data.execution_id}")
-        await sync_to_async(fail)()
-
-    flow.to(("chunk", async_chunk if asynchronous else chunk))
-    flow.to(("beside", lambda data: data.set_state("beside", True)))
+    flow.to(note)
     return flow
-
-
-def _plain() -> None:
-    raise LookupError("no such order")
-
-
-def _same_key_twice() -> None:
-    Group.objects.create(pk=Group.objects.latest("pk").pk, name="same key")
-
-
-@pytest.mark.parametrize("asynchronous", [False, True])
-@pytest.mark.parametrize(("fail", "error"), [(_plain, LookupError), (_same_key_twice, IntegrityError)])
-def test_a_chunk_that_raises_is_undone_and_the_callers_transaction_goes_on(
-    fail: Callable[[], Any], error: type[Exception], asynchronous: bool
-) -> None:
-    execution = failing(fail, asynchronous=asynchronous).create_execution(auto_close=False)
-    with transaction.atomic():
-        Group.objects.create(name="written by the caller")
-        with pytest.raises(error):
-            execution.start()
-        assert Group.objects.get().name == "written by the caller"
-        Group.objects.create(name="written later")
-    assert execution.get_status() == "failed"
-    assert execution.get_state() == {"beside": True}
-    assert Group.objects.count() == 2
-
-
-def _swallowed() -> None:
-    try:
-        _same_key_twice()
-    except IntegrityError:
-        """As if nothing had happened; but the transaction is spoilt up to the last savepoint."""
-
-
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_chunk_that_swallows_a_database_error_fails_alone(asynchronous: bool) -> None:
-    execution = failing(_swallowed, asynchronous=asynchronous).create_execution(auto_close=False)
-    with transaction.atomic():
-        Group.objects.create(name="written by the caller")
-        with pytest.raises(DatabaseError):
-            execution.start()
-        assert Group.objects.get().name == "written by the caller"
-    assert Step.objects.get(node="chunk").status == StepStatus.FAILED
-    assert execution.get_state() == {"beside": True}
-
-
-def test_a_chunk_cancelled_inside_a_transaction_is_undone_and_its_step_given_back() -> None:
-    flow = TriggerFlow("endless")
-
-    async def endless(data: Any) -> None:
-        await Group.objects.acreate(name="half done")
-        if data.attempt == 1:
-            await asyncio.Event().wait()
-
-    flow.to(endless)
-    execution = flow.create_execution(auto_close=False)
-
-    async def start_impatiently() -> None:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(execution.async_start(), 0.5)
-
-    with transaction.atomic():
-        async_to_sync(start_impatiently)()
-        assert not Group.objects.exists()
-        assert Step.objects.get().status == StepStatus.READY
-        execution.wait()
-    assert Group.objects.get().name == "half done"
-    assert Step.objects.get().attempt == 2
-
-
-def test_ctrl_c_inside_a_transaction_that_goes_on_undoes_the_chunk() -> None:
-    flow = TriggerFlow("interrupted")
-
-    def interrupted(data: Any) -> None:
-        Group.objects.create(name="half done")
-        if data.attempt == 1:
-            raise KeyboardInterrupt
-
-    flow.to(interrupted)
-    execution = flow.create_execution(auto_close=False)
-    with transaction.atomic():
-        with pytest.raises(KeyboardInterrupt):
-            execution.start()
-        assert not Group.objects.exists()
-        execution.wait()
-    assert Group.objects.get().name == "half done"
 
 
 def test_a_refusal_keeps_the_callers_transaction_usable() -> None:
@@ -226,9 +134,9 @@ def test_a_refusal_keeps_the_callers_transaction_usable() -> None:
 
 def test_flow_start_inside_a_transaction_closes_or_leaves_nothing_open() -> None:
     with transaction.atomic():
-        assert failing(lambda: None).start() == {"beside": True}
+        assert noting().start() == {"ran": True}
         with pytest.raises(LookupError):
-            failing(_plain).start()
+            noting(LookupError("no such order")).start()
         with pytest.raises(exceptions.NoHandleError):
             working().start()
     assert list(Execution.objects.order_by("pk").values_list("lifecycle", "status")) == [
@@ -236,26 +144,6 @@ def test_flow_start_inside_a_transaction_closes_or_leaves_nothing_open() -> None
         ("closed", "failed"),
         ("closed", "failed"),
     ]
-
-
-def test_inside_a_transaction_chunks_run_one_at_a_time_and_without_a_heartbeat() -> None:
-    flow, running, most, beats = TriggerFlow("parallel"), [0], [0], []
-
-    def branch(number: int) -> Any:
-        async def run(data: Any) -> None:
-            running[0] += 1
-            most[0] = max(most[0], running[0])
-            beats.append(len(heartbeat.heartbeat._leases))
-            await asyncio.sleep(0)
-            running[0] -= 1
-
-        return (f"branch {number}", run)
-
-    flow.batch(*(branch(number) for number in range(5)))
-    with transaction.atomic():
-        flow.start()
-    assert most == [1]
-    assert set(beats) == {0}
 
 
 def test_waiting_for_a_retry_inside_a_transaction_is_refused() -> None:
@@ -276,12 +164,12 @@ def test_waiting_for_a_retry_inside_a_transaction_is_refused() -> None:
 
 
 def test_start_with_auto_close_inside_a_transaction_says_that_it_cannot_wait() -> None:
-    execution = failing(lambda: None).create_execution()
+    execution = noting().create_execution()
     with transaction.atomic(), pytest.raises(exceptions.WaitTimeoutError, match="auto_close=False"):
         execution.start()
-    assert execution.get_state() == {"beside": True}
+    assert execution.get_state() == {"ran": True}
     with transaction.atomic():
-        assert failing(lambda: None).create_execution(auto_close_timeout=0.0).start() == {"beside": True}
+        assert noting().create_execution(auto_close_timeout=0.0).start() == {"ran": True}
 
 
 def test_the_caller_reads_its_own_writes_and_so_do_chunks() -> None:

@@ -1,4 +1,4 @@
-"""``data.execution``: the execution's handle, also where nobody else could find the flow."""
+"""``data.execution``: the execution's handle, also where nobody else could find the flow, and where a worker runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from triggerflow_django import TriggerFlow, exceptions
+from triggerflow_django import TriggerFlow, exceptions, register
+from triggerflow_django.definition import registry
+from triggerflow_django.runtime import data as runtime_data
+from triggerflow_django.runtime.data import Frame, TriggerFlowRuntimeData
+from triggerflow_django.runtime.journal import Journal
+from triggerflow_django.runtime.resources import Resources
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,3 +49,41 @@ def test_a_chunk_that_would_wait_for_itself_is_refused(name: str) -> None:
     flow.to(lambda data: getattr(data.execution, name)())
     with pytest.raises(exceptions.InsideChunkError, match=f"{name}\\(\\) was called by a chunk"):
         flow.create_execution(auto_close_timeout=0).start()
+
+
+def data_of_a_worker(execution_id: str, using: str) -> TriggerFlowRuntimeData:
+    frame = Frame(
+        execution_id=execution_id,
+        using=using,
+        node="chunk",
+        source=("event", "START"),
+        input=None,
+        attempt=1,
+        idempotency_key=f"{execution_id}:1",
+        interactive=True,
+        resume_count=0,
+        resume=None,
+        is_cancelled=lambda: False,
+        resources=Resources({}),
+    )
+    return TriggerFlowRuntimeData(frame, Journal(dict))
+
+
+def test_a_worker_finds_it_by_its_id() -> None:
+    flow = register(TriggerFlow("handles"))
+    try:
+        execution = flow.start_execution(auto_close=False)
+        found = data_of_a_worker(execution.id, "default").execution
+        assert (found.id, found.flow, found.using) == (execution.id, flow, "default")
+        assert found.get_status() == "running"
+    finally:
+        registry.unregister("handles")
+
+
+def test_a_worker_looks_for_it_in_the_database_of_the_execution(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        runtime_data, "handle_factory", lambda execution_id, *, using: asked.append((execution_id, using))
+    )
+    data_of_a_worker("0" * 32, "second").execution  # noqa: B018 - the property looks
+    assert asked == [("0" * 32, "second")]

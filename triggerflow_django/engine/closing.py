@@ -34,9 +34,8 @@ def settle(transition: Transition) -> None:
         return
     if execution.pending_interrupts and execution.close_policy == "error":
         execution.closing = False
-        execution.lifecycle = Lifecycle.OPEN
-        execution.sealed_at = None
         execution.close_by = None
+        reopen(transition)
         transition.add_event(
             EventKind.CLOSE_REFUSED,
             actor=rule("close"),
@@ -45,6 +44,20 @@ def settle(transition: Transition) -> None:
         return
     cancelled = cancel_interrupts(transition, rule("close"))
     freeze(transition, ExecutionStatus.CANCELLED if cancelled or execution.close_policy == "cancelled" else None)
+
+
+def reopen(transition: Transition) -> None:
+    """Accept again what comes from outside, and let those deadlines act that passed while nothing was accepted."""
+    execution = transition.execution
+    execution.lifecycle = Lifecycle.OPEN
+    execution.sealed_at = None
+    if not execution.pending_interrupts:
+        return
+    waiting = Interrupt.objects.using(transition.using).filter(
+        execution_id=execution.pk, status=InterruptStatus.WAITING, overdue_at__isnull=False
+    )
+    missed = [interrupt.pk for interrupt in waiting.only("on_due") if (interrupt.on_due or {}).get("do") != "overdue"]
+    waiting.filter(pk__in=missed).update(overdue_at=None)
 
 
 def cancel_interrupts(transition: Transition, actor: Actor) -> int:

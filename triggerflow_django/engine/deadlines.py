@@ -14,7 +14,7 @@ from triggerflow_django import exceptions, signals
 from triggerflow_django.definition.routing import Signal
 from triggerflow_django.engine import authority, effects, resolve
 from triggerflow_django.engine.actor import rule
-from triggerflow_django.engine.transition import Transition, begin, routed
+from triggerflow_django.engine.transition import Transition, begin, path_digest, routed
 from triggerflow_django.models import Door, EventKind, Interrupt, InterruptStatus, Lifecycle, Step, StepStatus
 
 DEADLINE = rule("deadline")
@@ -47,7 +47,8 @@ def pass_deadline(interrupt_pk: uuid.UUID, execution_id: uuid.UUID, *, using: st
 def _act(transition: Transition, interrupt: Interrupt, on_due: dict[str, Any]) -> None:
     _mark_overdue(transition, interrupt)
     if transition.execution.lifecycle != Lifecycle.OPEN:
-        # Sealed: nothing opens a gate from outside, a deadline neither. It stays waiting, marked overdue.
+        # Sealed: nothing opens a gate from outside, a deadline neither. It stays waiting, marked overdue, and acts once
+        # the execution is open again (``closing.reopen``).
         return
     match on_due["do"]:
         case "answer":
@@ -97,7 +98,9 @@ def _fail(transition: Transition, interrupt: Interrupt, why: str) -> None:
         "message": f"interrupt {interrupt.interrupt_id!r}: {why}",
         "traceback": "",
     }
-    step = _expire(transition, interrupt, StepStatus.FAILED, error=error)
+    # What it caused before it asked is there already: retried, it has to find another place in the causal order.
+    path = path_digest(f"{interrupt.step.path}:again:{transition.execution.event_sequence}")
+    step = _expire(transition, interrupt, StepStatus.FAILED, error=error, path=path)
     if not transition.execution.skip_exceptions:
         transition.execution.failed_steps += 1
     transition.notify(

@@ -44,8 +44,7 @@ def unseal(execution_id: uuid.UUID, *, using: str, actor: Any = None, reason: st
         if execution.closing:
             raise exceptions.ExecutionNotOpenError(f"execution {execution.id.hex} is closing: unseal refused")
         if execution.lifecycle == Lifecycle.SEALED:
-            execution.lifecycle = Lifecycle.OPEN
-            execution.sealed_at = None
+            closing.reopen(transition)
             transition.add_event(EventKind.UNSEALED, actor=actors.of(actor), data={"reason": reason})
 
 

@@ -26,7 +26,7 @@ from triggerflow_django.engine.calls import Call
 from triggerflow_django.engine.effects import Emitted
 from triggerflow_django.engine.heartbeat import Lease
 from triggerflow_django.models import Execution, Interrupt, State, Step, StepStatus
-from triggerflow_django.runtime import bridge
+from triggerflow_django.runtime import bridge, state
 from triggerflow_django.runtime.data import Frame, Resume, TriggerFlowRuntimeData
 from triggerflow_django.runtime.journal import Journal
 from triggerflow_django.runtime.resources import Resources
@@ -273,7 +273,9 @@ class Work:
 
     def _chunk_data(self) -> TriggerFlowRuntimeData:
         kind, _, name = self.step.source.partition(":")
-        return self.data(self.journal, self.step.input, (kind, name), resolve.scope_of(self.step))
+        # A try of an atomic chunk that was rolled back may have changed what it was given.
+        value = state.detached(self.step.input) if self.options.atomic else self.step.input
+        return self.data(self.journal, value, (kind, name), resolve.scope_of(self.step))
 
     def _guarded(self, handler: Handler, data: TriggerFlowRuntimeData) -> Generator[Db | Call, Any, Any]:
         try:

@@ -123,6 +123,7 @@ def two_databases() -> None:
 
 
 def _a_walk_in_the_second(flow: Any) -> dict[str, Any]:
+    from django.contrib.auth.models import Group
     from django.db import transaction
     from django.test import override_settings
 
@@ -132,7 +133,9 @@ def _a_walk_in_the_second(flow: Any) -> dict[str, Any]:
 
     told: list[str] = []
     signals.execution_closed.connect(lambda using, **_arguments: told.append(using), weak=False)
-    execution = flow.start_execution("a", using="second", auto_close=False, key="a")
+    group = Group.objects.using("second").create(name="what it is about")
+    execution = flow.start_execution("a", using="second", auto_close=False, key="a", subject=group)
+    assert execution.row().subject_id == str(group.pk)
     assert flow.start_execution("a", using="second", key="a").id == execution.id
     assert flow.get_execution(execution.id, using="second").is_waiting()
     assert TriggerFlow.attach(execution.id, using="second").is_waiting()
