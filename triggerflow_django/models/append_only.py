@@ -23,7 +23,12 @@ class AppendOnlyQuerySet(models.QuerySet[Any]):
         raise TypeError(f"{self.model.__name__} rows are deleted only together with their execution")
 
 
-AppendOnlyManager = models.Manager.from_queryset(AppendOnlyQuerySet)
+class AppendOnlyManager(models.Manager[Any]):
+    """Gives the queryset above. (Written out, since type checkers cannot see into ``from_queryset`` reliably.)"""
+
+    def get_queryset(self) -> AppendOnlyQuerySet:
+        """Rows to read."""
+        return AppendOnlyQuerySet(self.model, using=self._db)
 
 
 class AppendOnlyModel(models.Model):
