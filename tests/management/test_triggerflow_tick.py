@@ -78,9 +78,13 @@ def test_the_loop_acts_and_ends_when_told_to(database_url: str, number: signal.S
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    with process:
+    try:
+        assert process.stdout is not None
         assert json.loads(process.stdout.readline())["auto_closed"] == 1
         process.send_signal(number)
         assert process.wait(30) == 0
+        process.stdout.close()
+    finally:
+        process.kill()
+        process.wait()
     assert Execution.objects.get().is_closed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import time
@@ -18,6 +17,7 @@ from triggerflow_django import conf
 from triggerflow_django.engine.sweep import SweepReport, sweep
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_SLICE: Final = 0.5
 
 
 class Command(BaseCommand):
@@ -90,26 +90,20 @@ class Command(BaseCommand):
 
 
 class _Stop:
-    """A signal's wish to stop: it ends a wait at once, and lets a pass that is under way finish."""
+    """A signal's wish to stop. A pass that is under way finishes; a wait ends within half a second.
+
+    In slices, since a signal that comes just before the system's own sleep begins does not end it.
+    """
 
     def __init__(self) -> None:
         self.is_told = False
-        self._is_waiting = False
 
     def tell(self, _number: int, _frame: FrameType | None) -> None:
         """The signal handler."""
         self.is_told = True
-        if self._is_waiting:
-            raise _ToldError
 
     def wait(self, seconds: float) -> None:
         """Sleep, unless told to stop before or meanwhile."""
-        with contextlib.suppress(_ToldError):
-            self._is_waiting = True
-            if not self.is_told:
-                time.sleep(seconds)
-            self._is_waiting = False
-
-
-class _ToldError(Exception):
-    """Raised out of the sleep."""
+        end = time.monotonic() + seconds
+        while not self.is_told and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _SLICE))
