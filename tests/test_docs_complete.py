@@ -22,7 +22,7 @@ DOCS: Final = documents.ROOT / "docs"
 ALL_PAGES: Final = [documents.README, *documents.PAGES]
 #: Public to the other modules of ``handles`` only.
 INNER: Final = {
-    "adopt", "background_drains", "drain_operation", "ensure", "graph_for_routing", "read_snapshot",
+    "adopt", "background_drains", "drain_operation", "ensure", "graph_for_routing", "hide", "read_snapshot",
     "take_background_failures",
 }  # fmt: skip
 

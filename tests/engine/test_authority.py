@@ -12,13 +12,13 @@ from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from tests.approvals import rules
 from tests.engine import driving
 from triggerflow_django import TriggerFlow, exceptions
-from triggerflow_django.engine.actor import Actor
-from triggerflow_django.models import Decision, Door, Interrupt
+from triggerflow_django.models import Decision, Door
 
 pytestmark = pytest.mark.django_db
 
 #: The doors at which a person stands.
 PERSONAL = [Door.ADMIN, Door.API, Door.COMMAND, Door.LINK]
+
 RULES = rules.__name__
 
 
@@ -200,102 +200,6 @@ def test_several_named_any_of_them_decides(finance: Group, manager: User, root: 
 # -- the starter
 
 
-def test_the_starter_is_excluded_where_the_question_says_so(manager: User, root: User) -> None:
-    pk = asked(started_by=manager, exclude_starter=True)
-    for door in [*PERSONAL, Door.CODE]:
-        refused(pk, manager, "you started this execution", door)
-    accepted(pk, root)
-
-
 def test_the_starter_is_excluded_also_where_named_and_also_as_superuser(clerk: User, root: User) -> None:
     refused(asked(started_by=clerk, exclude_starter=True, approvers=[clerk, root]), clerk, "you started this execution")
     refused(asked(started_by=root, exclude_starter=True), root, "you started this execution")
-
-
-def test_without_the_exclusion_the_starter_may_decide(manager: User) -> None:
-    accepted(asked(started_by=manager), manager)
-
-
-def test_an_execution_nobody_is_known_to_have_started_excludes_nobody(manager: User) -> None:
-    accepted(asked(exclude_starter=True), manager)
-    accepted(asked(started_by="manager", exclude_starter=True), manager)
-
-
-# -- code
-
-
-def test_code_without_a_user_is_trusted_and_recorded_as_such(clerk: User) -> None:
-    decision = accepted(asked(approvers=[clerk], exclude_starter=True), None)
-    assert (decision.actor_id, decision.actor_label, decision.door) == ("", "", Door.CODE)
-
-
-@pytest.mark.parametrize("door", PERSONAL)
-def test_code_without_a_user_is_trusted_through_no_door_of_persons(door: Door) -> None:
-    refused(asked(), None, "nobody is named as the one who decides", door)
-    refused(asked(), Actor("7", "clerk"), "nobody is named as the one who decides", door)
-
-
-def test_a_bare_name_is_recorded_where_nobody_is_named() -> None:
-    decision = accepted(asked(), "the nightly import")
-    assert (decision.actor_id, decision.actor_label) == ("", "the nightly import")
-
-
-@pytest.mark.parametrize("door", PERSONAL)
-def test_a_bare_name_passes_no_door_of_persons(door: Door) -> None:
-    refused(asked(), "manager", "a name alone does not show who decides", door)
-
-
-@pytest.mark.parametrize("arguments", [{"approvers": "user:clerk"}, {"exclude_starter": True}])
-def test_a_bare_name_never_stands_in_for_a_named_approver(clerk: User, arguments: dict[str, Any]) -> None:
-    refused(asked(**arguments), "clerk", "'clerk' is only a name: pass the user object")
-
-
-@pytest.mark.parametrize("label", ["a\x00b", "\ud800"])
-def test_a_name_that_cannot_be_stored_is_refused(label: str) -> None:
-    pk = asked()
-    before = driving.everything(pk)
-    with pytest.raises(exceptions.JsonValueError, match=r"^actor: "):
-        driving.decide(pk, "gate", 1, actor=label)
-    assert driving.everything(pk) == before
-
-
-def test_a_long_name_is_kept_as_far_as_it_fits() -> None:
-    assert accepted(asked(), "x" * 300).actor_label == "x" * 255
-
-
-# -- named but empty: the pause is refused
-
-
-@pytest.mark.parametrize(
-    ("approvers", "said"),
-    [
-        ([], "approvers= is empty"),
-        ("user:nobody", "there is no user 'nobody'"),
-        ("group:nothing", "there is no group 'nothing'"),
-        ("group:empty", "the group 'empty' has no active member"),
-        ("group:sleepers", "the group 'sleepers' has no active member"),
-        ("user:sleeper", "the user 'sleeper' is not active"),
-        ("perm:auth.no_such", "there is no permission 'auth.no_such'"),
-        ("call:os.system", "'os.system' is not a registered rule"),
-        (["user:clerk", "user:nobody"], "there is no user 'nobody'"),
-        ("clerk", "'clerk' names no approver"),
-        (7, "a int names no approver"),
-    ],
-)
-def test_approvers_that_name_nobody_fail_the_step_and_leave_no_interrupt(
-    clerk: User, approvers: Any, said: str
-) -> None:
-    Group.objects.create(name="empty")
-    sleepers = Group.objects.create(name="sleepers")
-    sleepers.user_set.add(User.objects.create_user("sleeper", is_active=False))
-    flow = asking(approvers=approvers)
-    pk = driving.start(flow)
-    (failure,) = driving.drain(pk, flow)
-    assert isinstance(failure, exceptions.ApproversError)
-    assert isinstance(failure, ValueError)
-    assert said in str(failure)
-    assert driving.consistent(pk).status == "failed"
-    assert not Interrupt.objects.exists()
-    step = driving.step(pk, "ask")
-    assert (step.status, step.output) == ("failed", None)
-    assert said in step.error["message"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 
 from tests.engine import driving
 from triggerflow_django import TriggerFlow, exceptions
@@ -55,16 +54,6 @@ def test_an_explicit_resume_to_wins_over_the_event(arguments: Any, target: str, 
     flow.to(lambda data: data.pause_for(interrupt_id="gate", **arguments), name="ask")
     asked = driving.interrupt(driving.settled(flow), "gate")
     assert (asked.resume_to, asked.resume_event) == (target, event)
-
-
-def test_an_answer_to_an_event_is_emitted_and_the_chunk_s_own_chain_does_not_go_on() -> None:
-    flow = waiting_for_payment()
-    pk = driving.settled(flow)
-    driving.decide(pk, "gate", 5, flow=flow)
-    driving.drain(pk, flow)
-    assert driving.state(pk) == {"handled": [5]}
-    assert driving.step(pk, "ask").status == "done"
-    driving.consistent(pk)
 
 
 def test_an_answer_to_next_is_not_emitted_as_the_event_that_could_have_answered_too() -> None:
@@ -169,209 +158,6 @@ def test_an_event_from_outside_with_an_answer_that_fails_the_schema_is_refused_w
     with pytest.raises(exceptions.AnswerSchemaError, match=r"'gate'.*\$: 'five' is not of type 'integer'"):
         outside(pk, "paid", "five", flow=flow)
     assert driving.everything(pk) == before
-
-
-# -- an event of a chunk
-
-
-def emitting(**arguments: Any) -> TriggerFlow:
-    """A flow of which one chunk waits for ``paid`` and another emits it."""
-    flow = waiting_for_payment(**arguments)
-    flow.when("pay").to(lambda data: data.emit("paid", data.input), name="pay")
-    return flow
-
-
-def test_a_chunk_s_own_event_answers_and_its_handlers_run_once() -> None:
-    flow = emitting()
-    pk = driving.settled(flow)
-    outside(pk, "pay", 5, flow=flow)
-    driving.drain(pk, flow)
-    decision = driving.interrupt(pk, "gate").decision
-    assert decision is not None
-    assert (decision.payload, decision.door, decision.actor_id, decision.actor_label) == (
-        5, Door.EVENT, "", "rule:event:paid",
-    )  # fmt: skip
-    assert driving.state(pk) == {"handled": [5]}
-    driving.consistent(pk)
-
-
-@pytest.mark.parametrize("arguments", [{"approvers": "user:clerk"}, {"exclude_starter": True}])
-def test_a_chunk_s_own_event_never_answers_in_place_of_a_named_approver(clerk: User, arguments: dict[str, Any]) -> None:
-    flow = emitting(**arguments)
-    pk = driving.settled(flow, started_by=clerk)
-    outside(pk, "pay", 5, flow=flow)
-    assert not driving.drain(pk, flow)
-    assert driving.interrupt(pk, "gate").status == "waiting"
-    assert driving.state(pk) == {"handled": [5]}
-    assert driving.consistent(pk).status == "waiting"
-
-
-def test_a_chunk_s_own_event_that_fails_the_schema_leaves_the_interrupt_waiting_and_says_so(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    flow = emitting(response_schema={"type": "integer"})
-    pk = driving.settled(flow)
-    outside(pk, "pay", "five", flow=flow)
-    with caplog.at_level(logging.WARNING):
-        assert not driving.drain(pk, flow)
-    assert "triggerflow.interrupt.event_refused" in caplog.messages
-    assert driving.interrupt(pk, "gate").status == "waiting"
-    assert driving.state(pk) == {"handled": ["five"]}
-
-
-def test_a_chunk_s_own_event_does_not_answer_the_question_it_asks_in_the_same_run() -> None:
-    def ask(data: Any) -> Any:
-        data.emit("paid", 5)
-        return data.pause_for(interrupt_id="gate", resume_event="paid")
-
-    flow = TriggerFlow(name="order")
-    flow.to(ask)
-    pk = driving.settled(flow)
-    assert driving.interrupt(pk, "gate").status == "waiting"
-
-
-def test_a_chunk_that_failed_has_emitted_nothing() -> None:
-    def pay(data: Any) -> None:
-        data.emit("paid", 5)
-        raise ValueError("after all not")
-
-    flow = waiting_for_payment()
-    flow.when("pay").to(pay)
-    pk = driving.settled(flow)
-    outside(pk, "pay", flow=flow)
-    assert len(driving.drain(pk, flow)) == 1
-    assert driving.interrupt(pk, "gate").status == "waiting"
-
-
-# -- the payment that arrived before the wait
-
-
-def early(**arguments: Any) -> tuple[TriggerFlow, uuid.UUID, Any, Step]:
-    """An execution whose step is claimed and has not paused yet."""
-    flow = waiting_for_payment(**{"resume_to": "next", **arguments})
-    pk = driving.start(flow)
-    return flow, pk, *driving.claimed(pk, flow)
-
-
-def test_an_outside_event_after_the_step_s_first_claim_answers_at_once_and_its_handlers_do_not_run_again() -> None:
-    flow, pk, running, step = early()
-    outside(pk, "paid", 5, flow=flow, actor="the bank")
-    driving.finish(running, step)
-    decision = driving.interrupt(pk, "gate").decision
-    assert decision is not None
-    assert (decision.payload, decision.door, decision.actor_label) == (5, Door.EVENT, "the bank")
-    driving.drain(pk, flow)
-    assert driving.state(pk) == {"after": [5], "handled": [5]}
-    assert driving.consistent(pk).pending_interrupts == 0
-
-
-def test_an_outside_event_before_the_step_s_first_claim_does_not_count() -> None:
-    flow = waiting_for_payment(resume_to="next")
-    pk = driving.start(flow)
-    outside(pk, "paid", 5, flow=flow)
-    driving.drain(pk, flow)
-    assert driving.interrupt(pk, "gate").status == "waiting"
-
-
-def test_the_first_claim_counts_also_when_the_step_is_run_again() -> None:
-    tries: list[int] = []
-
-    def ask(data: Any) -> Any:
-        tries.append(data.attempt)
-        if data.attempt == 1:
-            raise ConnectionError("try again")
-        return data.pause_for(interrupt_id="gate", resume_event="paid")
-
-    flow = TriggerFlow(name="order")
-    flow.to(ask)
-    pk = driving.start(flow)
-    running, step = driving.claimed(pk, flow)
-    outside(pk, "paid", 5, flow=flow)
-    driving.run(running, step)
-    assert driving.step(pk, "ask").status == "failed"
-    flow.get_execution(pk).retry()
-    assert tries == [1, 2]
-    assert driving.interrupt(pk, "gate").status == "resumed"
-
-
-def test_a_step_carried_on_by_the_commit_before_it_counts_from_that_commit() -> None:
-    flow = TriggerFlow(name="order")
-    flow.to(driving.nothing(), name="first").to(
-        lambda data: data.pause_for(interrupt_id="gate", resume_event="paid"), name="ask"
-    )
-    pk = driving.start(flow)
-    running, step = driving.claimed(pk, flow)
-    outside(pk, "paid", "too early", flow=flow)
-    (carried,) = driving.run(running, step).carried
-    assert carried.first_claim_sequence == driving.row(pk).event_sequence
-    outside(pk, "paid", "in time", flow=flow)
-    driving.run(running, carried)
-    decision = driving.interrupt(pk, "gate").decision
-    assert decision is not None
-    assert decision.payload == "in time"
-
-
-def test_the_first_event_that_may_answer_counts_not_simply_the_first(clerk: User, manager: User) -> None:
-    flow, pk, running, step = early(approvers="user:clerk", response_schema={"type": "integer"})
-    outside(pk, "paid", 1, flow=flow, actor=manager)
-    outside(pk, "paid", "two", flow=flow, actor=clerk)
-    outside(pk, "paid", 3, flow=flow, actor=clerk)
-    outside(pk, "paid", 4, flow=flow, actor=clerk)
-    driving.run(running, step)
-    decision = driving.interrupt(pk, "gate").decision
-    assert decision is not None
-    assert (decision.payload, decision.actor_label) == (3, "clerk")
-
-
-def test_an_early_event_of_somebody_who_may_not_decide_does_not_count(clerk: User, manager: User) -> None:
-    flow, pk, running, step = early(approvers="user:clerk")
-    for actor in (manager, "clerk"):
-        outside(pk, "paid", 5, flow=flow, actor=actor)
-    driving.run(running, step)
-    assert driving.interrupt(pk, "gate").status == "waiting"
-    assert driving.consistent(pk).pending_interrupts == 1
-
-
-def test_an_early_event_counts_by_the_rights_its_emitter_has_when_the_question_is_asked(
-    finance: Group, clerk: User, manager: User
-) -> None:
-    manager.groups.add(finance)
-    flow, pk, running, step = early(approvers="group:finance")
-    outside(pk, "paid", 5, flow=flow, actor=clerk)
-    clerk.groups.clear()
-    driving.run(running, step)
-    assert driving.interrupt(pk, "gate").status == "waiting"
-
-
-@pytest.mark.parametrize("arguments", [{}, {"exclude_starter": True}])
-def test_an_early_event_of_a_user_deleted_since_does_not_count(clerk: User, arguments: dict[str, Any]) -> None:
-    flow, pk, running, step = early(**arguments)
-    outside(pk, "paid", 5, flow=flow, actor=clerk)
-    clerk.delete()
-    driving.run(running, step)
-    assert driving.interrupt(pk, "gate").status == "waiting"
-
-
-def test_an_early_event_of_another_name_or_of_a_chunk_does_not_count() -> None:
-    flow = waiting_for_payment(resume_to="next")
-    flow.when("pay").to(lambda data: data.emit("paid", 1), name="pay")
-    pk = driving.start(flow)
-    running, step = driving.claimed(pk, flow)
-    outside(pk, "PAID", 5, flow=flow)
-    outside(pk, "pay", flow=flow)
-    driving.drain(pk, flow)
-    driving.run(running, step)
-    assert driving.interrupt(pk, "gate").status == "waiting"
-
-
-def test_an_early_event_answers_a_chunk_that_resumes_itself_once() -> None:
-    flow, pk, running, step = early(resume_to="self", max_resumes=None)
-    outside(pk, "paid", 5, flow=flow)
-    (carried,) = driving.run(running, step).carried
-    assert (carried.node, carried.resume_count) == ("ask", 1)
-    driving.run(running, carried)
-    assert driving.interrupt(pk, "gate").round == 2
-    assert driving.interrupt(pk, "gate").status == "waiting"
 
 
 # -- the rest

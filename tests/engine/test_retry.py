@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -70,13 +71,14 @@ def test_retrying_again_when_it_fails_again(repaired: Repaired) -> None:
         assert driving.consistent(pk).status == "failed"
 
 
-def test_retries_of_the_chunk_are_counted_anew() -> None:
+def test_retries_of_the_chunk_are_counted_anew(travel: Callable[[float], None]) -> None:
     flow = TriggerFlow(name="refund")
-    flow.to(flow.chunk(retries=1, backoff=0.000001)(lambda data: data.input["x"]), name="one")
+    flow.to(flow.chunk(retries=1, backoff=1.0)(lambda data: data.input["x"]), name="one")
     pk = driving.start(flow, {})
     running = driving.drainer(pk, flow)
     for _ in range(2):
         driving.run(running, driving.claim(pk, flow, token=running.context.token)[0])
+        travel(2)
     assert driving.step(pk, "one").status == "failed"
     retry.retry(pk, using="default")
     driving.run(running, driving.claim(pk, flow, token=running.context.token)[0])

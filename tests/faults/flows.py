@@ -165,7 +165,7 @@ def _item(data: Any) -> int:
 
 
 def _wide() -> TriggerFlow:
-    """Two hundred atomic rows, forty under way at a time, a join; beside it a batch and its join; then both meet."""
+    """Two hundred atomic rows, twenty under way at a time, a join; beside it a batch and its join; then both meet."""
     flow = TriggerFlow(name="faults wide")
     chunk = flow.chunk("item", atomic=True)(_item)
     flow.for_each(concurrency=WIDE_LIMIT).to(chunk).end_for_each().to(("sum", lambda data: sum(data.input))).to(
@@ -175,7 +175,7 @@ def _wide() -> TriggerFlow:
     return flow
 
 
-WIDE_ITEMS, WIDE_LIMIT = 200, 40
+WIDE_ITEMS, WIDE_LIMIT = 200, 20
 WIDE = _wide()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from typing import Any
 
@@ -14,8 +16,9 @@ from tests.engine import driving
 from tests.faults.crashpoints import IS_POSTGRES, cut
 from tests.faults.processes import PATIENCE
 from tests.faults.soundness import sound, steps_by_node
+from tests.handles.loops import in_database_thread, run
 from triggerflow_django import TriggerFlow
-from triggerflow_django.engine import heartbeat
+from triggerflow_django.engine import commit, heartbeat
 from triggerflow_django.models import Step, StepStatus
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -138,3 +141,44 @@ def test_an_atomic_chunk_is_run_again_where_the_database_asks_for_it() -> None:
     assert calls == [1, 1, 1]
     assert steps_by_node(pk) == {"again": 1}
     assert list(Group.objects.values_list("name", flat=True)) == ["call 3"]
+
+
+def test_a_drain_that_is_cancelled_in_the_middle_of_a_commit_leaves_nothing_leased(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def first(_data: Any) -> int:
+        return 1
+
+    async def second(data: Any) -> None:
+        data.set_state("second", data.input)
+
+    flow = TriggerFlow(name="cancelled")
+    flow.to(first).to(second)
+    pk = driving.start(flow)
+    real = commit.complete
+
+    async def cancelled() -> None:
+        loop, is_cancelled = asyncio.get_running_loop(), threading.Event()
+        draining = loop.create_task((await in_database_thread(lambda: driving.drainer(pk, flow))).run_async())
+
+        async def cancel() -> None:
+            draining.cancel()
+            for _ in range(20):  # until everybody has heard
+                await asyncio.sleep(0)
+            is_cancelled.set()
+
+        def complete(*arguments: Any, **options: Any) -> commit.Committed:
+            asyncio.run_coroutine_threadsafe(cancel(), loop)
+            assert is_cancelled.wait(PATIENCE)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(commit, "complete", complete)
+        with pytest.raises(asyncio.CancelledError):
+            await draining
+
+    run(cancelled())
+    assert driving.statuses(pk) == {"first": StepStatus.DONE, "second": StepStatus.READY}
+    sound(pk)
+    monkeypatch.setattr(commit, "complete", real)
+    driving.drain(pk, flow)
+    assert driving.state(pk) == {"second": 1}

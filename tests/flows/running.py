@@ -97,6 +97,22 @@ def same(data: Any) -> Any:
     return data.input
 
 
+class Flaky:
+    """A chunk that raises a number of times before it gives its input."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+        self.attempts: list[int] = []
+
+    def __call__(self, data: Any) -> Any:
+        self.attempts.append(data.attempt)
+        data.append_state("log", data.attempt)
+        if self.left:
+            self.left -= 1
+            raise LookupError(f"attempt {data.attempt}")
+        return data.input
+
+
 # -- the books
 
 

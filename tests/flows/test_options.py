@@ -1,4 +1,4 @@
-"""What a chunk's options do: retries, backoff, timeout, queue, atomic; and a flow's ``skip_exceptions``."""
+"""What a chunk's options do: retries, backoff, timeout, queue."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
 from django.test import override_settings
 
 from tests.flows import running
+from tests.flows.running import Flaky
 from triggerflow_django import TriggerFlow, exceptions
 from triggerflow_django.definition import registry
 from triggerflow_django.definition.chunk import ChunkOptions
 from triggerflow_django.engine import fail
-from triggerflow_django.models import Lifecycle, StepKind
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,22 +25,6 @@ def flow() -> Iterator[TriggerFlow]:
     flow = TriggerFlow(name="options test")
     yield flow
     registry.unregister(flow.name)
-
-
-class Flaky:
-    """A chunk that raises a number of times before it gives its input."""
-
-    def __init__(self, times: int) -> None:
-        self.left = times
-        self.attempts: list[int] = []
-
-    def __call__(self, data: Any) -> Any:
-        self.attempts.append(data.attempt)
-        data.append_state("log", data.attempt)
-        if self.left:
-            self.left -= 1
-            raise LookupError(f"attempt {data.attempt}")
-        return data.input
 
 
 # -- retries and backoff
@@ -174,124 +157,3 @@ def test_a_step_goes_to_the_queue_of_its_chunk(flow: TriggerFlow) -> None:
 def test_inline_there_is_no_queue(flow: TriggerFlow) -> None:
     flow.to(flow.chunk(running.same, queue="slow"))
     assert [step.queue for step in running.steps(running.begin(flow))] == [""]
-
-
-# -- atomic
-
-
-def writes(data: Any) -> Any:
-    Group.objects.create(name=f"attempt {data.attempt}")
-    return data.input
-
-
-def names() -> list[str]:
-    return sorted(Group.objects.values_list("name", flat=True))
-
-
-def test_what_an_atomic_chunk_wrote_commits_with_its_step(flow: TriggerFlow) -> None:
-    flow.to(flow.chunk(writes, atomic=True)).to(running.keep())
-    assert running.run(flow, 5) == {"out": 5}
-    assert names() == ["attempt 1"]
-
-
-def test_what_an_atomic_chunk_wrote_is_undone_when_it_raises(flow: TriggerFlow) -> None:
-    def fail_once(data: Any) -> Any:
-        writes(data)
-        if data.attempt == 1:
-            raise LookupError
-        return data.input
-
-    flow.to(flow.chunk(fail_once, atomic=True, retries=1, backoff=0.001)).to(running.keep())
-    assert running.run(flow, 5) == {"out": 5}
-    assert names() == ["attempt 2"]
-
-
-def refused_value(data: Any) -> Any:
-    writes(data)
-    return {1, 2}
-
-
-def refused_pause(data: Any) -> Any:
-    writes(data)
-    return data.pause_for(interrupt_id="q", approvers=["user:nobody here"])
-
-
-@pytest.mark.parametrize("chunk", [refused_value, refused_pause])
-def test_what_an_atomic_chunk_wrote_is_undone_when_its_outcome_is_refused(flow: TriggerFlow, chunk: Any) -> None:
-    flow.to(flow.chunk(chunk, atomic=True))
-    running.broken(flow, None, ValueError)
-    assert names() == []
-
-
-def test_an_atomic_chunk_may_pause_emit_and_write_state(flow: TriggerFlow) -> None:
-    def ask(data: Any) -> Any:
-        writes(data)
-        data.set_state("key", 1)
-        data.emit("E", 2)
-        return data.pause_for(interrupt_id="q")
-
-    flow.to(flow.chunk(ask, atomic=True)).to(running.keep())
-    flow.when("E").to(running.append())
-    execution = running.begin(flow)
-    assert execution.get_state() == {"key": 1, "log": [2]}
-    running.answer(execution, "q", "yes")
-    assert execution.get_state("out") == "yes"
-    assert names() == ["attempt 1"]
-
-
-def test_conditions_after_an_atomic_chunk_are_asked_outside_of_its_transaction(flow: TriggerFlow) -> None:
-    def check(data: Any) -> bool:
-        assert names() == ["attempt 1"]
-        return data.get_state("key") == 1
-
-    def note(data: Any) -> Any:
-        data.set_state("key", 1)
-        return writes(data)
-
-    flow.to(flow.chunk(note, atomic=True)).match().case(check).to(running.keep()).end_match()
-    execution = running.begin(flow, 5)
-    assert execution.get_state("out") == 5
-    assert [step.kind for step in running.steps(execution)] == [StepKind.CHUNK, StepKind.ROUTE, StepKind.CHUNK]
-
-
-# -- skip_exceptions
-
-
-@pytest.mark.parametrize("place", ["flow", "execution"])
-def test_a_skipped_exception_ends_its_own_chain_and_nothing_else(place: str) -> None:
-    flow = TriggerFlow(name="skipping", skip_exceptions=place == "flow")
-    start = flow.to(running.same)
-    start.to(Flaky(1)).to(running.keep("never"))
-    start.to(running.keep()).to(running.append())
-    flow.when("E").to(running.append())
-    execution = running.begin(flow, 5, skip_exceptions=None if place == "flow" else True)
-    execution.emit("E", 6)
-    assert execution.get_state() == {"out": 5, "log": [5, 6]}
-    assert execution.get_status() == "running"
-    assert running.nodes(execution, "failed") == ["Flaky"]
-    assert execution.close() == {"out": 5, "log": [5, 6]}
-    assert (execution.get_status(), execution.row().lifecycle) == ("completed", Lifecycle.CLOSED)
-
-
-def test_an_execution_may_insist_on_exceptions_its_flow_skips() -> None:
-    flow = TriggerFlow(name="skipping", skip_exceptions=True)
-    flow.to(Flaky(1))
-    with pytest.raises(LookupError):
-        running.begin(flow, 5, skip_exceptions=False)
-
-
-def test_a_skipped_failure_in_a_limited_loop_lets_the_next_item_in() -> None:
-    flow = TriggerFlow(name="skipping", skip_exceptions=True)
-    flow.for_each(concurrency=1).to(Flaky(2)).to(running.append()).end_for_each().to(running.keep())
-    execution = running.begin(flow, [1, 2, 3])
-    assert running.log(execution) == [1, 3]
-    assert execution.close() == {"log": [1, 3]}
-
-
-def test_a_skipped_failure_can_still_be_retried() -> None:
-    flow = TriggerFlow(name="skipping", skip_exceptions=True)
-    flow.batch(Flaky(1), ("b", running.same)).to(running.keep())
-    execution = running.begin(flow, 5)
-    assert execution.retry() == 1
-    assert execution.get_state("out") == {"Flaky": 5, "b": 5}
-    running.nothing_is_left(execution)

@@ -21,7 +21,7 @@ from triggerflow_django.models import JoinStatus
 pytestmark = pytest.mark.django_db
 
 #: More of them: RANDOM_FLOWS=2000 pytest tests/flows/test_random_graphs.py
-EXAMPLES = int(os.environ.get("RANDOM_FLOWS", "30"))
+EXAMPLES = int(os.environ.get("RANDOM_FLOWS", "20"))
 #: More steps than that tell nothing new.
 LARGEST = 80
 
@@ -77,6 +77,9 @@ SHAPES: dict[str, Any] = {
         )
     ],
     "chunks that fail in a loop": [Loop([Call(fails=True), asking("self", fails=True), Call(fails=True)], 1)],
+    "chunks that tell and then ask": [
+        Loop([asking(emits=[Batch([asking()], 1, None)]), Batch([asking("self"), Call()], 1, None)], 2)
+    ],
     "events of items": [Loop([Call(emits=[Loop([asking()], 1)], then=[Batch([Call(), asking()], 1, None)])], 1)],
 }
 

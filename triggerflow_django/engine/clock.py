@@ -18,7 +18,8 @@ from django.utils.dateparse import parse_datetime
 
 _SQL: Final = {
     "postgresql": "CLOCK_TIMESTAMP()",
-    "sqlite": "STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW')",
+    # Compared as text with what Python stores: six digits, or a moment would come after itself.
+    "sqlite": "(STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW') || '000')",
     "mysql": "SYSDATE(6)",
 }
 

@@ -106,9 +106,12 @@ class InlineDrain:
                         time.sleep(min(nap, max(0.0, deadline - time.monotonic())))
                     while queue and time.monotonic() < deadline:
                         queue.extendleft(_drive(self, queue.popleft()).carried)
-            finally:
-                for step in queue:
-                    self.give_back(step)
+            except BaseException:
+                if not self.context.nested:
+                    self._give_back_rest()
+                raise
+            if queue:
+                self._give_back_rest()
 
     # -- async
 
@@ -144,14 +147,14 @@ class InlineDrain:
                     if nap is None:
                         return
                     await asyncio.sleep(nap)
-            finally:
+            except BaseException:
                 for task in tasks:
                     task.cancel()
                 if tasks:
                     await asyncio.gather(*tasks, return_exceptions=True)
-                # Of tasks that were cancelled twice (a loop that is torn down does that too), or not begun.
-                for step in list(self._in_flight.values()):
-                    await on_database_thread(lambda step=step: self.give_back(step))  # type: ignore[misc]
+                # After whatever the database thread was still busy with.
+                await on_database_thread(self._give_back_rest)
+                raise
 
     async def _chain(self, step: Step) -> None:
         queue = deque([step])
@@ -232,16 +235,27 @@ class InlineDrain:
         again at once. Where even that fails, its lease runs out.
         """
         self.forget(step)
-        rows = Step.objects.using(self.using).filter(
-            pk=step.pk, lease_token=step.lease_token, attempt=step.attempt, status=StepStatus.RUNNING
+        self._release(pk=step.pk, attempt=step.attempt)
+
+    def _give_back_rest(self) -> None:
+        """The drain ends before its time: make ready whatever it still holds, begun or not, and also what a commit
+        leased to it that nobody waited for.
+        """
+        self._in_flight.clear()
+        self._release(execution_id=self.execution_id)
+
+    def _release(self, **which: Any) -> None:
+        steps = Step.objects.using(self.using).filter(
+            lease_token=self.context.token, status=StepStatus.RUNNING, **which
         )
+        connection = connections[self.using]
         try:
-            if not self.context.nested:  # Django would close a connection with a transaction open on it
-                connections[self.using].close_if_unusable_or_obsolete()
-            rows.update(status=StepStatus.READY, lease_expires_at=None)
+            if not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()
+            steps.update(status=StepStatus.READY, lease_expires_at=None)
         except Error:
             # The error that interrupted it is the one to be told.
-            logger.warning("triggerflow.step.not_given_back", exc_info=True, extra={"step": step.pk})
+            logger.warning("triggerflow.step.not_given_back", exc_info=True, extra={"token": self.context.token.hex})
 
 
 # -- trampolines

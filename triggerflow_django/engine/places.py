@@ -17,7 +17,7 @@ from typing import Any
 from triggerflow_django.definition import routing
 from triggerflow_django.definition.routing import Ask, Effect, Scope
 from triggerflow_django.engine.transition import Transition
-from triggerflow_django.models import Join, JoinStatus, Step, StepStatus
+from triggerflow_django.models import Join, JoinStatus, Step, StepKind, StepStatus
 
 
 def joins_of(transition: Transition, scope: Sequence[Sequence[str]]) -> list[Join]:
@@ -66,9 +66,11 @@ def release(transition: Transition, scope: Sequence[Sequence[str]]) -> None:
     """Give back the places of a step that is no longer ready or running."""
     if not scope:
         return
+    openers = {mark[1]: mark[0] for mark in scope}
     for join in joins_of(transition, scope):
         if _counts(join):
             join.places = max(0, join.places - 1)
+            join.opener = openers[join.activation]
             join.is_dirty = True
             transition.freed[join.activation] = join
 
@@ -116,9 +118,11 @@ def _promote(transition: Transition, join: Join) -> None:
 
 
 def _enter_item(transition: Transition, join: Join) -> list[Effect | Ask] | None:
-    """Enter the next item of a for_each; ``None`` where there is no place or none is left."""
-    graph = transition.graph
-    if graph is None or join.status != JoinStatus.OPEN or join.node not in graph.nodes or not _has_items_left(join):
+    """Enter the next item of a for_each; ``None`` where there is no place or none is left.
+
+    Where this process does not know the loop as it runs, the item is left to a worker as one step.
+    """
+    if join.status != JoinStatus.OPEN or not _has_items_left(join):
         return None
     if join.places >= (join.concurrency or transition.settings.FOR_EACH_WINDOW):
         return None
@@ -126,7 +130,16 @@ def _enter_item(transition: Transition, join: Join) -> list[Effect | Ask] | None
     join.next_index += 1
     join.is_dirty = True
     scope: Scope = tuple((mark[0], mark[1], mark[2]) for mark in join.scope)
+    item = (join.items or [])[index]
+    graph, window = transition.graph, transition.settings.FOR_EACH_WINDOW
+    if graph is None or join.node not in graph.nodes:
+        inner = (*scope, (join.opener, join.activation, str(index)))
+        source = ("item", join.opener)
+        admit(
+            transition,
+            transition.add_step(kind=StepKind.ROUTE, node="", source=source, value=item, scope=inner, cause=None),
+        )
+        return []
     opener = graph.nodes[join.node].partner
-    signal = routing.Signal(("item", opener), (join.items or [])[index], scope)
-    window = transition.settings.FOR_EACH_WINDOW
+    signal = routing.Signal(("item", opener), item, scope)
     return list(routing.enter_item(graph, opener, index, signal, join.activation, transition.tokens, window=window))

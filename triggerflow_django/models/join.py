@@ -61,6 +61,8 @@ class Join(models.Model):
     )
     #: Not a column: whether the transition that holds this instance has changed it.
     is_dirty = False
+    #: Not a column: the node that opened it, known where one of its steps has just ended.
+    opener = ""
     status = models.CharField(
         max_length=10, choices=JoinStatus.choices, default=JoinStatus.OPEN, help_text=_("Whether it takes values.")
     )

@@ -87,6 +87,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(counts))
         else:
             self.stdout.write(" ".join(f"{name}={count}" for name, count in counts.items()))
+        self.stdout.flush()  # a loop's lines are to be seen when they are said, also through a pipe
 
 
 class _Stop:
