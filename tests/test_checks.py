@@ -219,6 +219,12 @@ def test_what_has_ended_needs_no_code() -> None:
     done = TriggerFlow(name=NAME)
     done.to(commit)
     stored(done)
+    failed = TriggerFlow(name=NAME)
+    failed.to(lambda data: 1 / 0)
+    execution = failed.create_execution(auto_close=False)
+    with pytest.raises(ZeroDivisionError):
+        execution.start(1)
+    execution.close()
     assert stranded() == []
 
 

@@ -14,7 +14,7 @@ from tests.faults import crashpoints, flows
 from tests.faults.crashpoints import Point
 from tests.faults.flows import FAILING, FLOWS, GATE, ITEMS, ORDERS
 from tests.faults.processes import Link
-from triggerflow_django.engine import claim
+from triggerflow_django.engine import claim, heartbeat
 from triggerflow_django.engine import work as working
 from triggerflow_django.engine.decide import decide
 from triggerflow_django.engine.sweep import sweep
@@ -37,6 +37,12 @@ def walk(link: Link, style: str, key: str, who: str, point: Point | None = None,
 def sweep_once(link: Link, point: Point, fault: str) -> dict[str, Any]:
     """One pass of the sweep."""
     crashpoints.arm(link, point, fault)
+    return asdict(sweep(using="default"))
+
+
+def sweep_at_the_word(link: Link) -> dict[str, Any]:
+    """One pass of the sweep, once the test says so."""
+    _be_ready(link)
     return asdict(sweep(using="default"))
 
 
@@ -70,6 +76,19 @@ def drain_with_little_patience(link: Link, flow_name: str, execution_id: str) ->
     """Like ``drain``; a chunk that outlives its timeout by 0.2 s is given up."""
     working._OVERTIME = 0.2  # type: ignore[misc]
     return drain(link, flow_name, execution_id)
+
+
+def drain_with_a_quick_heart(link: Link, flow_name: str, execution_id: str, point: Point, fault: str) -> int:
+    """Like ``drain``; leases are renewed ten times a second, so that a busy machine does not look like a dead one."""
+    heartbeat.Heartbeat.interval = staticmethod(lambda: 0.1)  # type: ignore[method-assign]
+    return drain(link, flow_name, execution_id, point, fault)
+
+
+def drain_to_be_frozen(link: Link, flow_name: str, execution_id: str, point: Point, fault: str) -> int:
+    """Like ``drain``. On SQLite without a heartbeat: a process frozen while that writes would hold the only lock."""
+    if connection.vendor == "sqlite":
+        heartbeat.renew = lambda _lease: 0
+    return drain(link, flow_name, execution_id, point, fault)
 
 
 def drain_at_the_word(link: Link, flow_name: str, execution_id: str) -> int:

@@ -12,7 +12,7 @@ from tests.engine import driving
 from tests.faults.crashpoints import STRIKES, Point
 from tests.faults.flows import GATE, ITEMS, ORDER_STEPS, ORDERS, left_by
 from tests.faults.processes import Crew
-from tests.faults.programs import sweep_once
+from tests.faults.programs import sweep_at_the_word, sweep_once
 from tests.faults.soundness import sound, steps_by_node
 from triggerflow_django import TriggerFlow
 from triggerflow_django.engine import lifecycle
@@ -85,3 +85,25 @@ def test_what_a_lost_sweep_left_the_next_one_does(
     closed = Event.objects.get(execution_id=closing, kind=EventKind.CLOSED)
     assert [step["node"] for step in closed.data["cancelled_steps"]] == ["split"]
     assert sound(closing).is_closed
+
+
+def test_sweeps_at_the_same_time_do_each_thing_once(crew: Crew, travel: Callable[[float], None]) -> None:
+    lost = [_left_running() for _ in range(8)]
+    overdue = [DUE.start_execution(auto_close=False) for _ in range(8)]
+    idle = [DUE.start_execution(auto_close_timeout=30) for _ in range(8)]
+    for handle in idle:
+        handle.continue_with(GATE, "in time")
+    closing = [_left_running() for _ in range(8)]
+    for pk in closing:
+        lifecycle.request_close(pk, using="default", timeout=30)
+    travel(61)
+
+    reports = [child.expect("returned") for child in crew.together(sweep_at_the_word, (), (), ())]
+    done = {kind: sum(report[kind] for report in reports) for kind in reports[0]}
+    # A closing execution's step may be taken back first, or cut by another sweep at once.
+    assert 8 <= done.pop("lost_steps") <= 16
+    assert done == {"deadlines": 8, "auto_closed": 8, "forced_closes": 8, "errors": 0}
+    for pk in [*lost, *closing, *(handle.pk for handle in (*overdue, *idle))]:
+        sound(pk)
+    assert {step.lost for step in Step.objects.filter(execution_id__in=lost)} == {1}
+    assert Decision.objects.filter(door=Door.DEADLINE).count() == 8
