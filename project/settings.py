@@ -1,8 +1,9 @@
-"""Settings of the project, from five environment variables; none of them is needed to try it.
+"""Settings of the project, from six environment variables; none of them is needed to try it.
 
 DATABASE_URL    where executions live: postgres://user:password@host/name or sqlite:///path
                 (default: db.sqlite3 in this folder's parent)
 REDIS_URL       the Redis or Valkey that rings for workers (default: redis://127.0.0.1:6379/0)
+RUNNER          where chunks run: inline, or rq, on workers (default: inline)
 SECRET_KEY      Django's secret key (default: one made on first use and kept in .secret_key there)
 DEBUG           1 or 0 (default: 1 while SECRET_KEY is not set)
 ALLOWED_HOSTS   host names to serve, comma separated
@@ -143,7 +144,9 @@ DATABASES = {"default": _database()}
 # -- triggerflow ---------------------------------------------------------------------------------
 
 REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
+RQ_QUEUES = {"triggerflow": {"URL": REDIS_URL, "SERIALIZER": "rq.serializers.JSONSerializer"}}
 TRIGGERFLOW: dict[str, Any] = {
+    "RUNNER": os.environ.get("RUNNER") or "inline",
     "RESOURCES": {
         "reviewer": "project.demo.resources.make_reviewer",
         "payments": "project.demo.resources.make_payments",

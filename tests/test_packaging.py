@@ -108,7 +108,7 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
         for line in metadata.splitlines()
         if line.startswith("Requires-Dist: ") and "extra ==" not in line
     }
-    assert required == {"django", "jsonschema", "uuid-utils"}
+    assert required == {"django", "django-rq", "jsonschema", "rq", "uuid-utils"}
 
 
 @pytest.mark.slow

@@ -128,6 +128,54 @@ def _flow_problems(flow: FlowDefinition) -> Iterator[CheckMessage]:
             )
 
 
+@register(Tags.compatibility)
+def check_queues(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """E010, W011, W012: where steps run on workers, their queues, how these are read, and what a fork would share."""
+    if conf.problems() or conf.get_settings().RUNNER != "rq":
+        return []
+    found: list[CheckMessage] = []
+    queues = getattr(settings, "RQ_QUEUES", {})
+    for name, wanted_by in sorted(_wanted_queues().items()):
+        if name not in queues:
+            found.append(
+                Error(
+                    f"settings.RQ_QUEUES has no queue {name!r}, which {wanted_by} uses.",
+                    hint=f'Add it: RQ_QUEUES = {{"{name}": {{"URL": "redis://..."}}}}.',
+                    id="triggerflow.E010",
+                )
+            )
+        elif "json" not in str(queues[name].get("SERIALIZER", "")).lower():
+            found.append(
+                Warning(
+                    f"The queue {name!r} is not set to JSON: whoever looks at it with RQ's own tools or the django-rq "
+                    "dashboard would unpickle what lies in Redis.",
+                    hint=f'Set RQ_QUEUES[{name!r}]["SERIALIZER"] = "rq.serializers.JSONSerializer".',
+                    id="triggerflow.W011",
+                )
+            )
+    alias = conf.get_settings().DATABASE
+    if settings.DATABASES.get(alias, {}).get("OPTIONS", {}).get("pool"):
+        found.append(
+            Warning(
+                f"The database {alias!r} uses a connection pool. Workers close it before each fork, but code of your "
+                "own that connects in a worker's parent process would share its connections with all children.",
+                hint='Leave "pool" out of the settings that workers use, or run them with --no-fork.',
+                id="triggerflow.W012",
+            )
+        )
+    return found
+
+
+def _wanted_queues() -> dict[str, str]:
+    """Queues by name, with what uses them."""
+    wanted = {conf.get_settings().DEFAULT_QUEUE: "TRIGGERFLOW['DEFAULT_QUEUE']"}
+    for flow in registry.flows():
+        for node in flow.graph.nodes.values():
+            if node.chunk is not None and node.chunk.options.queue is not None:
+                wanted.setdefault(node.chunk.options.queue, f"chunk {node.chunk.name!r} of flow {flow.name!r}")
+    return wanted
+
+
 @register(Tags.database)
 def check_stored_executions(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_kwargs: Any

@@ -30,6 +30,8 @@ _Rule = tuple[Callable[[Any], bool], str]
 _DOTTED_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 #: Beyond this some readers of JSON give up; the gate alone would not mind.
 _DEEPEST: Final = 200
+#: Seconds a timer can take; it overflows some centuries later.
+_LONGEST: Final = 100 * 366 * 86400
 
 
 def _is_number(value: object) -> bool:
@@ -67,7 +69,7 @@ _POSITIVE: Final[_Rule] = (
     "give a number of seconds greater than 0",
 )
 _POSITIVE_OR_NONE: Final[_Rule] = (
-    lambda value: value is None or (_is_number(value) and value > 0),
+    lambda value: value is None or (_is_number(value) and 0 < value < _LONGEST),
     "give a number of seconds greater than 0, or None for no limit",
 )
 _NOT_NEGATIVE: Final[_Rule] = (
@@ -142,7 +144,17 @@ class Settings:
         _COUNT,
         "How many async chunks of one execution run together on one event loop.",
     )
-    DEFAULT_QUEUE: str = _setting("default", _TEXT, "RQ queue of chunks that name none.")
+    DEFAULT_QUEUE: str = _setting(
+        "triggerflow", _TEXT, "RQ queue of chunks that name none; one that nothing else uses."
+    )
+    DRAIN_SECONDS: float = _setting(
+        10, _POSITIVE, "How long a worker goes on with ready steps for one wake-up before it takes the next."
+    )
+    MAX_BELLS: int = _setting(
+        16,
+        _COUNT,
+        "How many wake-ups lie in a queue at most; as many as there are workers is enough.",
+    )
     AUTO_CLOSE_TIMEOUT: float = _setting(
         10.0,
         _NOT_NEGATIVE,

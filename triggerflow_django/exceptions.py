@@ -149,6 +149,12 @@ class DecisionRefusedError(TriggerFlowError, PermissionError):
     code = "decision_refused"
 
 
+class NotPermittedError(TriggerFlowError, PermissionError):
+    """This user may not use this verb; the message names the permission it needs."""
+
+    code = "not_permitted"
+
+
 # -- lifecycle --------------------------------------------------------------------------------------------------------
 
 

@@ -100,7 +100,7 @@ def claimed(pk: uuid.UUID, flow: TriggerFlow) -> tuple[drains.InlineDrain, Step]
 def run(running: drains.InlineDrain, step: Step) -> Committed:
     """Run one claimed step to its commit, and nothing after it."""
     running.context.nested = True  # sync code only: no heartbeat, each chunk in a savepoint
-    return drains._drive(running, step)
+    return drains.drive(running, step)
 
 
 def finish(running: drains.InlineDrain, step: Step) -> None:

@@ -66,7 +66,7 @@ def test_the_statements_of_a_step_are_these() -> None:
     kinds = [" ".join(sql.replace('"', "").split()[:3]) for sql in sent]
     assert kinds.count("INSERT INTO triggerflow_step") == 8
     assert kinds.count("UPDATE triggerflow_step SET") == 9 + 1  # the claim
-    locks = [sql for sql in sent if sql.startswith("SELECT") and "db_now" in sql and "triggerflow_execution" in sql]
+    locks = [sql for sql in sent if sql.startswith('SELECT "triggerflow_execution"') and "db_now" in sql]
     assert len(locks) == 9
 
 

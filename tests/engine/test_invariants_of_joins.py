@@ -105,7 +105,7 @@ def test_7_branches_that_end_at_the_same_moment_fire_their_join_once() -> None:
                     pause=None,
                     tokens=iter(()),
                 )
-                commit.complete(step, outcome, graph=flow.graph, using="default")
+                commit.complete(step, outcome, graph=flow.graph, carry=True, using="default")
             finally:
                 connection.close()
 

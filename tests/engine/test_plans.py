@@ -159,9 +159,12 @@ def test_every_hot_query_reads_an_index_and_no_table(flow: TriggerFlow, pk: uuid
     allowed: dict[str, tuple[Callable[[], Any], set[str]]] = {
         "ready steps of an execution": (
             lambda: list(claim.ready("default", execution_id=pk)),
-            {"triggerflow_step_live", "triggerflow_step_ready"},
+            {"triggerflow_step_live", "triggerflow_step_ready", "triggerflow_execution_pkey"},
         ),
-        "ready steps of a queue": (lambda: list(claim.ready("default", queue="default")), {"triggerflow_step_ready"}),
+        "ready steps of a queue": (
+            lambda: list(claim.ready("default", queue="default")),
+            {"triggerflow_step_ready", "triggerflow_execution_pkey"},
+        ),
         "expired leases": (lambda: list(sweep._expired("default")), {"triggerflow_step_lease"}),
         "due interrupts": (lambda: list(sweep._overdue("default")), {"triggerflow_interrupt_due"}),
         "auto close": (lambda: list(sweep._idle("default")), {"triggerflow_exec_auto_close"}),

@@ -66,7 +66,7 @@ class Stepper:
     def step(self, step: Step) -> None:
         """Run a claimed step to its commit."""
         self.in_hand = [known for known in self.in_hand if known.pk != step.pk]
-        self.in_hand += drain._drive(self.drain, step).carried
+        self.in_hand += drain.drive(self.drain, step).carried
 
     def retry(self, pk: int) -> None:
         """Make a failed step ready again."""

@@ -67,7 +67,7 @@ def test_on_workers_calls_return_after_their_commit_and_leave_ready_steps(
     execution.emit_nowait("item", 2)
     execution.set_state("total", 3)
     nodes = Step.objects.order_by("pk").values_list("node", "status", "queue")
-    assert list(nodes) == [(node, "ready", "default") for node in ("chunk", "item", "item", "total")]
+    assert list(nodes) == [(node, "ready", "triggerflow") for node in ("chunk", "item", "item", "total")]
 
 
 @in_a_loop

@@ -1,4 +1,4 @@
-"""The project is configured by five environment variables, and safe when none of them is set."""
+"""The project is configured by six environment variables, and safe when none of them is set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from project import secretkey
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NAMES = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DEBUG", "ALLOWED_HOSTS")
+NAMES = ("DATABASE_URL", "REDIS_URL", "RUNNER", "SECRET_KEY", "DEBUG", "ALLOWED_HOSTS")
 
 TELL = """
 import json
@@ -79,6 +79,14 @@ def test_debug_is_on_only_while_nobody_set_a_secret_key() -> None:
     assert deployed["SESSION_COOKIE_SECURE"] is True
     assert _settings(DEBUG="0")["DEBUG"] is False
     assert _settings(DEBUG="1", SECRET_KEY="chosen")["DEBUG"] is True
+
+
+@pytest.mark.once
+def test_chunks_run_on_workers_only_where_somebody_says_so() -> None:
+    assert _settings(REDIS_URL="redis://bells.example/1")["TRIGGERFLOW"]["RUNNER"] == "inline"
+    asked = _settings(REDIS_URL="redis://bells.example/1", RUNNER="rq")
+    assert asked["TRIGGERFLOW"]["RUNNER"] == "rq"
+    assert asked["RQ_QUEUES"]["triggerflow"]["URL"] == "redis://bells.example/1"
 
 
 @pytest.mark.once

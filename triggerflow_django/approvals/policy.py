@@ -263,6 +263,21 @@ def refusal(
     return reason
 
 
+def lacking(actor: Any, permission: str, *, using: str) -> str | None:
+    """Why ``actor`` may not use what ``permission`` guards, in words for that person; None if they may."""
+    user, fault = _account(actor, using)
+    if fault:
+        return fault
+    return None if _has_permission(user, permission) else f"you need the permission {permission}"
+
+
+def who_may(approvers: Sequence[Mapping[str, str]], *, exclude_starter: bool) -> str:
+    """Who may decide by that stored form, in words: ``the group finance, ann; not who started it``."""
+    named = ", ".join(_described(entry) for entry in approvers)
+    told = named or f"whoever has the permission {RESUME_PERMISSION}"
+    return f"{told}; not who started it" if exclude_starter else told
+
+
 def _account(actor: Any, using: str) -> tuple[Any, str]:
     """The actor's row as it is now, or what keeps this account from deciding anything."""
     if not getattr(actor, "is_authenticated", False):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db.models import F, QuerySet
@@ -16,15 +16,16 @@ from django.db.models.functions import Coalesce
 
 from triggerflow_django import conf, exceptions
 from triggerflow_django.definition.graph import Graph
-from triggerflow_django.engine import clock, fail, missing
+from triggerflow_django.engine import clock, fail, missing, rows
 from triggerflow_django.models import Execution, Step, StepKind, StepStatus
 
 
 def ready(using: str, **which: Any) -> QuerySet[Step]:
-    """The steps that could be claimed now, oldest first."""
+    """The steps that could be claimed now, oldest first, with the database's now and their execution's sequence."""
     return (
         Step.objects.using(using)
         .filter(status=StepStatus.READY, available_at__lte=clock.expression(), **which)
+        .annotate(db_now=clock.expression(), sequence=F("execution__event_sequence"))
         .order_by("available_at", "pk")
     )
 
@@ -37,20 +38,41 @@ def claim(
     graph_of: Callable[[Step], Graph | None],
     grace: float,
     using: str,
+    failures: list[BaseException] | None = None,
 ) -> list[Step]:
-    """Claim up to ``limit`` of the candidates for one drain. Fewer where others were faster or code is missing."""
-    found = list(candidates[:limit])
+    """Claim up to ``limit`` of the candidates (see ``ready``) for one drain.
+
+    Fewer where others were faster or code is missing; ``failures`` gets the errors of steps that failed by that.
+    """
+    return claim_found(
+        list(candidates[:limit]), token=token, graph_of=graph_of, grace=grace, using=using, failures=failures
+    )
+
+
+def claim_found(
+    found: Sequence[Step],
+    *,
+    token: uuid.UUID,
+    graph_of: Callable[[Step], Graph | None],
+    grace: float,
+    using: str,
+    failures: list[BaseException] | None = None,
+) -> list[Step]:
+    """Claim those rows of ``ready`` that are still there to be had; all of them belong to one execution."""
     known = [step for step in found if missing.is_known(step, graph_of(step))]
     for step in found:
         if step not in known:
-            set_aside(step, grace=grace, using=using)
+            error = set_aside(step, grace=grace, using=using)
+            if error is not None and failures is not None:
+                failures.append(error)
     if not known:
         return []
-    rows = Step.objects.using(using).filter(pk__in=[step.pk for step in known], status=StepStatus.READY)
+    if len(known) == 1:
+        return known if _claim_one(known[0], token, using) else []
+    candidates = Step.objects.using(using).filter(pk__in=[step.pk for step in known], status=StepStatus.READY)
     lease = conf.get_settings().LEASE_SECONDS
-    # One execution's sequence at a time: a drain that claims across executions claims one step.
     sequence = Execution.objects.using(using).filter(pk=known[0].execution_id).values("event_sequence")[:1]
-    won = rows.update(
+    won = candidates.update(
         status=StepStatus.RUNNING,
         attempt=F("attempt") + 1,
         lease_token=token,
@@ -70,8 +92,32 @@ def claim(
     return [claimed[step.pk] for step in known if step.pk in claimed]
 
 
-def set_aside(step: Step, *, grace: float, using: str) -> None:
-    """Note since when a step's code has been missing and look again later; after the grace, fail it by name."""
+def _claim_one(step: Step, token: uuid.UUID, using: str) -> bool:
+    """Claim one row as it was found. Returns whether nobody was faster; then the instance is as the row is."""
+    now: dt.datetime = step.db_now  # type: ignore[attr-defined]  # annotated by ready()
+    first = step.first_claim_sequence
+    values: dict[str, Any] = {
+        "status": StepStatus.RUNNING,
+        "attempt": step.attempt + 1,
+        "lease_token": token,
+        "lease_expires_at": now + dt.timedelta(seconds=conf.get_settings().LEASE_SECONDS),
+        "started_at": now,
+        "missing_since": None,
+        "first_claim_sequence": step.sequence if first is None else first,  # type: ignore[attr-defined]
+    }
+    guard = {"id": step.pk, "status": StepStatus.READY, "attempt": step.attempt}
+    if not rows.update(Step, using=using, where=guard, values=values):
+        return False
+    for name, value in values.items():
+        setattr(step, name, value)
+    return True
+
+
+def set_aside(step: Step, *, grace: float, using: str) -> BaseException | None:
+    """Note since when a step's code has been missing and look again later; after the grace, fail it by name.
+
+    Returns the error if it failed.
+    """
     now = clock.read(using)
     since = step.missing_since or now
     if (now - since).total_seconds() >= grace:
@@ -80,9 +126,9 @@ def set_aside(step: Step, *, grace: float, using: str) -> None:
             "any more; "
             "bring it back (or name a chunk so) and retry the step"
         )
-        fail.missing(step, error, using=using)
-        return
+        return error if fail.missing(step, error, using=using) else None
     again = now + dt.timedelta(seconds=min(max(grace / 20, 1.0), 30.0))
     Step.objects.using(using).filter(pk=step.pk, status=StepStatus.READY).update(
         missing_since=since, available_at=again
     )
+    return None

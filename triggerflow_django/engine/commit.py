@@ -42,18 +42,18 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit left for the drain: successors it already holds the lease of, and how many others became ready."""
+    """What a commit left for the drain: the successor it already holds the lease of, and how things stand."""
 
     carried: tuple[Step, ...] = ()
-    ready: int = 0
     #: The step failed for good.
     failed: bool = False
     #: Nothing of the execution is active any more.
     is_idle: bool = False
 
 
-def complete(step: Step, outcome: Outcome, *, graph: Graph, using: str) -> Committed:
-    """Commit a step's outcome. A successor that is alone is leased to the same drain in the same commit.
+def complete(step: Step, outcome: Outcome, *, graph: Graph, carry: bool, using: str) -> Committed:
+    """Commit a step's outcome. With ``carry``, a successor that is alone is leased to the same drain in the same
+    commit.
 
     Raises: FencedError; TriggerFlowError for refusals only the commit can see (nothing is written then).
     """
@@ -70,9 +70,8 @@ def complete(step: Step, outcome: Outcome, *, graph: Graph, using: str) -> Commi
             open_interrupt(transition, step, outcome.pause)
         assert step.lease_token is not None  # noqa: S101 - a claimed step has one
         carrier = Carrier(step.lease_token)
-        transition.carry(carrier, queue=step.queue)
-        ready = sum(1 for new in transition.new_steps if new.status == StepStatus.READY)
-    return Committed(tuple(carrier.steps), ready + transition.woken, is_idle=execution.active_steps == 0)
+        transition.carry(carrier if carry else None, queue=step.queue)
+    return Committed(tuple(carrier.steps), is_idle=execution.active_steps == 0)
 
 
 def _finish(transition: Transition, step: Step, outcome: Outcome) -> None:

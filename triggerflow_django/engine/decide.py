@@ -26,6 +26,7 @@ def decide(
     using: str,
     actor: Any = None,
     request_id: str | None = None,
+    round: int | None = None,
     comment: str = "",
     graph: Graph | None = None,
     carrier: Carrier | None = None,
@@ -33,8 +34,10 @@ def decide(
     """Answer a waiting interrupt. Returns its record (``records.interrupt``).
 
     ``actor``: a user instance, to whom the interrupt's policy applies; a bare name or ``None`` for trusted code (doors
-    ``code`` and ``event``). The same ``request_id`` with the same answer gives the same record again and changes
-    nothing.
+    ``code`` and ``event``); an ``authority.Override`` (door ``command``), whose reason is the comment. The same
+    ``request_id`` with the same answer gives the same record again and changes nothing. ``round``: which of the
+    questions asked under this id the answer is meant for; a person who has been looking at an earlier one must not
+    answer the next. Without it: see ``addressed``.
 
     Raises: UnknownExecutionError, UnknownInterruptError (KeyError); DecisionRefusedError (PermissionError);
     RequestIdConflictError, InterruptNotWaitingError, AnswerSchemaError, JsonValueError (ValueError);
@@ -48,21 +51,22 @@ def decide(
 
     def verb(defer: bool) -> dict[str, Any]:
         with begin(execution_id, using=using, graph=graph, defer=defer) as transition:
-            interrupt = addressed(transition, interrupt_id, request_id)
+            interrupt = addressed(transition, interrupt_id, request_id, round)
             authority.require_allowed(transition.execution, interrupt, actor, door)
             if _is_replay(interrupt, payload, request_id):
                 return records.interrupt(interrupt, interrupt.step)
             transition.require_open(f"answer to interrupt {interrupt_id!r}")
             require_waiting(interrupt)
             authority.require_valid(interrupt, payload)
+            who, told = authority.recorded(actor, comment)
             resolve.resume(
                 transition,
                 interrupt,
                 payload,
-                actor=actors.of(actor),
+                actor=who,
                 door=door,
                 request_id=request_id or "",
-                comment=comment,
+                comment=told,
             )
             transition.carry(carrier)
             return records.interrupt(interrupt, interrupt.step)
@@ -70,8 +74,9 @@ def decide(
     return routed(verb)
 
 
-def addressed(transition: Transition, interrupt_id: str, request_id: str | None) -> Interrupt:
-    """The interrupt a request is about: the round it has decided already, else the newest under the id.
+def addressed(transition: Transition, interrupt_id: str, request_id: str | None, round: int | None = None) -> Interrupt:
+    """The interrupt a request is about: of the round it names; else the round it has decided already, else the newest
+    under the id.
 
     A client that did not hear that it was understood asks again; by then the chunk may wait for the next round's
     answer, which this is not.
@@ -86,6 +91,8 @@ def addressed(transition: Transition, interrupt_id: str, request_id: str | None)
             .filter(execution_id=transition.execution.pk, interrupt_id=interrupt_id)
             .order_by("-round")
         )
+        if round is not None:
+            rounds = rounds.filter(round=round)
         found = rounds.first()
         if request_id is not None and found is not None and found.round > 1:
             found = rounds.filter(decision__request_id=request_id).first() or found

@@ -11,12 +11,13 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from asgiref.sync import async_to_sync
 from django.db import Error, connections
+from django.db.models import F
 
 from triggerflow_django import conf
 from triggerflow_django.definition.graph import Graph
@@ -32,17 +33,92 @@ logger = logging.getLogger(__name__)
 
 #: Steps that lost a worker more often than this are claimed alone: one that kills its process must not take others
 #: along.
-_SUSPECT_LOST: Final = 1
+SUSPECT_LOST: Final = 1
 _SYNC_BATCH: Final = 16
 #: Seconds after which a drain that waits for a retry looks again.
 _LONGEST_NAP: Final = 1.0
 
 
-class InlineDrain:
-    """Drains one inline execution in the calling process.
+class Drain:
+    """One process's turn at ready steps: a token under which it holds their leases, and what it holds."""
 
-    ``failures`` holds the errors of steps that failed for good in it.
-    """
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.using = context.using
+        #: How many runs of steps have ended here.
+        self.ended = 0
+        self._in_flight: dict[int, Step] = {}
+        #: Whether the last commit here left nothing of its execution active.
+        self._is_idle = False
+
+    @property
+    def failures(self) -> list[BaseException]:
+        """The errors of steps that failed for good here, oldest first."""
+        return self.context.failures
+
+    def hold(self, steps: Iterable[Step]) -> None:
+        """These steps are leased to this drain."""
+        self._in_flight.update((step.pk, step) for step in steps)
+
+    def committed(self, step: Step, committed: Committed) -> Committed:
+        """A step's outcome is written; its successor may be leased to this drain."""
+        self.forget(step)
+        self._is_idle = committed.is_idle
+        self.hold(committed.carried)
+        return committed
+
+    def forget(self, step: Step) -> None:
+        """The step was committed, failed or given back."""
+        self.ended += 1
+        self._in_flight.pop(step.pk, None)
+
+    def give_back(self, step: Step, *, has_run: bool = True) -> None:
+        """Make a step that was claimed and not committed ready again at once: its run was interrupted, or it has not
+        run (then no attempt is burnt). Where even that fails, its lease runs out.
+        """
+        self.forget(step)
+        self._release(pk=step.pk, attempt=step.attempt, burnt=has_run)
+
+    def give_all_back(self) -> None:
+        """The drain ends before its time: make ready whatever it still holds, begun or not, and also what a commit
+        leased to it that nobody waited for.
+        """
+        self._in_flight.clear()
+        self._release()
+
+    def _release(self, *, burnt: bool = True, **which: Any) -> None:
+        steps = Step.objects.using(self.using).filter(
+            lease_token=self.context.token, status=StepStatus.RUNNING, **which
+        )
+        connection = connections[self.using]
+        try:
+            if not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()
+            steps.update(status=StepStatus.READY, lease_expires_at=None, attempt=F("attempt") - (0 if burnt else 1))
+        except Error:
+            # The error that interrupted it is the one to be told.
+            logger.warning("triggerflow.step.not_given_back", exc_info=True, extra={"token": self.context.token.hex})
+
+    @contextmanager
+    def leasing(self, *, sweeping: bool = False) -> Iterator[None]:
+        """Renew this drain's leases meanwhile, and on the way out give back what it still holds.
+
+        Inside somebody's transaction no other connection could renew them. ``sweeping``: sweep, too.
+        """
+        if self.context.nested:
+            yield
+            return
+        lease = self.context.lease = heartbeat.heartbeat.add(self.context.token, self.using, sweeping=sweeping)
+        try:
+            yield
+        finally:
+            heartbeat.heartbeat.remove(lease)
+            if self._in_flight:
+                self.give_all_back()
+
+
+class InlineDrain(Drain):
+    """Drains one inline execution in the calling process."""
 
     def __init__(
         self,
@@ -54,33 +130,26 @@ class InlineDrain:
         handle: Any = None,
         carrier: Carrier | None = None,
     ) -> None:
-        self.execution_id = facts.id
-        self.using = using
-        self.graph = graph
         carrier = carrier or Carrier()
-        self.context = RunContext(
-            using=using,
-            token=carrier.token,
-            graph_of=lambda _facts: graph,
-            resources_of=resources_of,
-            handle=handle,
-            facts={facts.id: facts},
+        super().__init__(
+            RunContext(
+                using=using,
+                token=carrier.token,
+                graph_of=lambda _facts: graph,
+                resources_of=resources_of,
+                handle=handle,
+                facts={facts.id: facts},
+            )
         )
+        self.execution_id = facts.id
+        self._skips_exceptions = facts.skip_exceptions
+        self.graph = graph
         #: Whether to wait for a retry that backs off. The test kit does not: it moves the clock; and who waits for a
         #: limited time does it between drains.
         self.waits = True
-        #: How many runs of steps have ended here.
-        self.ended = 0
         #: What the commit before this drain left to it.
         self._carried = carrier.steps
-        self._in_flight: dict[int, Step] = {step.pk: step for step in carrier.steps}
-        #: Whether the last commit here left nothing active, so that there is no need to look for more.
-        self._is_idle = False
-
-    @property
-    def failures(self) -> list[BaseException]:
-        """The errors of steps that failed for good here, oldest first."""
-        return self.context.failures
+        self.hold(carrier.steps)
 
     # -- sync
 
@@ -94,7 +163,7 @@ class InlineDrain:
             return
         deadline = math.inf if seconds is None else time.monotonic() + seconds
         self.context.nested = connections[self.using].in_atomic_block
-        with self._leasing():
+        with self.leasing():
             queue = deque(self._carried)
             try:
                 while not self._is_idle and time.monotonic() < deadline:
@@ -105,13 +174,13 @@ class InlineDrain:
                             return
                         time.sleep(min(nap, max(0.0, deadline - time.monotonic())))
                     while queue and time.monotonic() < deadline:
-                        queue.extendleft(_drive(self, queue.popleft()).carried)
+                        queue.extendleft(drive(self, queue.popleft()).carried)
             except BaseException:
                 if not self.context.nested:
-                    self._give_back_rest()
+                    self.give_all_back()
                 raise
             if queue:
-                self._give_back_rest()
+                self.give_all_back()
 
     # -- async
 
@@ -130,7 +199,7 @@ class InlineDrain:
     async def _run_async(self) -> None:
         self.context.nested = await on_database_thread(lambda: connections[self.using].in_atomic_block)
         limit = 1 if self.context.nested else conf.get_settings().CONCURRENT_CHUNKS
-        with self._leasing():
+        with self.leasing():
             tasks = {asyncio.create_task(self._chain(step)) for step in self._carried}
             try:
                 while tasks or not self._is_idle:
@@ -153,34 +222,22 @@ class InlineDrain:
                 if tasks:
                     await asyncio.gather(*tasks, return_exceptions=True)
                 # After whatever the database thread was still busy with.
-                await on_database_thread(self._give_back_rest)
+                await on_database_thread(self.give_all_back)
                 raise
 
     async def _chain(self, step: Step) -> None:
         queue = deque([step])
         while queue:
-            queue.extendleft((await _drive_async(self, queue.popleft())).carried)
+            queue.extendleft((await drive_async(self, queue.popleft())).carried)
 
     # -- shared
-
-    @contextmanager
-    def _leasing(self) -> Iterator[None]:
-        """Renew this drain's leases meanwhile; inside somebody's transaction no other connection could."""
-        if self.context.nested:
-            yield
-            return
-        lease = self.context.lease = heartbeat.heartbeat.add(self.context.token, self.using)
-        try:
-            yield
-        finally:
-            heartbeat.heartbeat.remove(lease)
 
     def _claim(self, limit: int) -> list[Step]:
         ready = claim.ready(self.using, execution_id=self.execution_id)
         grace = 0.0
         for candidates, most in (
-            (ready.filter(lost__lte=_SUSPECT_LOST), limit),
-            (ready.filter(lost__gt=_SUSPECT_LOST), 1),
+            (ready.filter(lost__lte=SUSPECT_LOST), limit),
+            (ready.filter(lost__gt=SUSPECT_LOST), 1),
         ):
             steps = claim.claim(
                 candidates,
@@ -189,11 +246,11 @@ class InlineDrain:
                 graph_of=lambda _step: self.graph,
                 grace=grace,
                 using=self.using,
+                failures=None if self._skips_exceptions else self.context.failures,
             )
             if steps or self._in_flight:
                 break
-        for step in steps:
-            self._in_flight[step.pk] = step
+        self.hold(steps)
         return steps
 
     def _nap(self) -> float | None:
@@ -225,43 +282,11 @@ class InlineDrain:
         waits = [(row.available_at - now).total_seconds() for row in rows if row.status == StepStatus.READY]
         return min(max(min(waits), 0.0), _LONGEST_NAP) if waits else None
 
-    def forget(self, step: Step) -> None:
-        """The step was committed, failed or given back."""
-        self.ended += 1
-        self._in_flight.pop(step.pk, None)
-
-    def give_back(self, step: Step) -> None:
-        """The step was interrupted (the caller's task was cancelled, Ctrl-C, the connection was lost): make it ready
-        again at once. Where even that fails, its lease runs out.
-        """
-        self.forget(step)
-        self._release(pk=step.pk, attempt=step.attempt)
-
-    def _give_back_rest(self) -> None:
-        """The drain ends before its time: make ready whatever it still holds, begun or not, and also what a commit
-        leased to it that nobody waited for.
-        """
-        self._in_flight.clear()
-        self._release(execution_id=self.execution_id)
-
-    def _release(self, **which: Any) -> None:
-        steps = Step.objects.using(self.using).filter(
-            lease_token=self.context.token, status=StepStatus.RUNNING, **which
-        )
-        connection = connections[self.using]
-        try:
-            if not connection.in_atomic_block:
-                connection.close_if_unusable_or_obsolete()
-            steps.update(status=StepStatus.READY, lease_expires_at=None)
-        except Error:
-            # The error that interrupted it is the one to be told.
-            logger.warning("triggerflow.step.not_given_back", exc_info=True, extra={"token": self.context.token.hex})
-
 
 # -- trampolines
 
 
-def _drive(drain: InlineDrain, step: Step) -> Committed:
+def drive(drain: Drain, step: Step) -> Committed:
     """Run a step's program on this thread."""
     steps = program.run(step, drain.context)
     answer: Any = None
@@ -271,7 +296,7 @@ def _drive(drain: InlineDrain, step: Step) -> Committed:
             try:
                 operation = steps.throw(error) if error is not None else steps.send(answer)
             except StopIteration as finished:
-                return _finished(drain, step, finished.value)
+                return drain.committed(step, finished.value)
             answer, error = None, None
             try:
                 answer = operation.function() if isinstance(operation, Db) else calls.run(operation)
@@ -286,7 +311,7 @@ def _drive(drain: InlineDrain, step: Step) -> Committed:
         raise
 
 
-async def _drive_async(drain: InlineDrain, step: Step) -> Committed:
+async def drive_async(drain: Drain, step: Step) -> Committed:
     """Run a step's program in this loop."""
     steps = program.run(step, drain.context)
     answer: Any = None
@@ -296,7 +321,7 @@ async def _drive_async(drain: InlineDrain, step: Step) -> Committed:
             try:
                 operation = steps.throw(error) if error is not None else steps.send(answer)
             except StopIteration as finished:
-                return _finished(drain, step, finished.value)
+                return drain.committed(step, finished.value)
             answer, error = None, None
             try:
                 if isinstance(operation, Db):
@@ -312,11 +337,3 @@ async def _drive_async(drain: InlineDrain, step: Step) -> Committed:
     except BaseException:
         await on_database_thread(lambda: drain.give_back(step))
         raise
-
-
-def _finished(drain: InlineDrain, step: Step, committed: Committed) -> Committed:
-    drain.forget(step)
-    drain._is_idle = committed.is_idle
-    for carried in committed.carried:
-        drain._in_flight[carried.pk] = carried
-    return committed

@@ -24,11 +24,12 @@ def emit(
     *,
     using: str,
     actor: Any = None,
+    reason: str = "",
     graph: Graph | None = None,
     carrier: Carrier | None = None,
 ) -> list[int]:
     """Emit an event: its handlers become ready, and every interrupt that waits for it is answered. Returns the ids of
-    the new steps.
+    the new steps. ``reason``: why, for history.
 
     Raises: ExecutionNotOpenError; JsonValueError; DecisionRefusedError and AnswerSchemaError where an interrupt that
     waits for the event does not accept it from this actor: the emit is refused whole.
@@ -36,11 +37,12 @@ def emit(
     name = event_name(event)
     value = jsongate.check(value, limits=conf.get_settings().answer_limits, root=f"event {name}")
     who = actors.of(actor)
+    why = {"reason": actors.words(reason, root="reason")} if reason else {}
 
     def verb(defer: bool) -> list[int]:
         with begin(execution_id, using=using, graph=graph, defer=defer) as transition:
             transition.require_open(f"event {name!r}")
-            transition.add_event(EventKind.EMITTED, name=name, actor=who, data={"value": value})
+            transition.add_event(EventKind.EMITTED, name=name, actor=who, data={"value": value, **why})
             resolve.by_outer_event(transition, name, value, actor, who)
             answered = len(transition.new_steps)
             effects.route(transition, Signal(("event", name), value), cause=None)

@@ -1,4 +1,4 @@
-"""Renew the leases of this process's drains: one thread, its own connection, one UPDATE per drain.
+"""Renew the leases of this process's drains, and in a worker sweep: one thread, its own connection.
 
 A drain learns that it lost a step only by a successful UPDATE of 0 rows (at its commit). A step that has outlived its
 timeout is no longer renewed, so that another worker may take it over.
@@ -13,10 +13,10 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from django.db import Error, connections
+from django.db import connections
 
 from triggerflow_django import conf
-from triggerflow_django.engine import clock
+from triggerflow_django.engine import clock, sweep
 from triggerflow_django.models import Step, StepStatus
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,14 @@ class Lease:
     token: uuid.UUID
     using: str
     deadlines: dict[int, float] = field(default_factory=dict)
+    #: When to renew next (monotonic).
     next_beat: float = 0.0
+    #: When to sweep next; ``None``: this drain does not sweep.
+    next_sweep: float | None = None
+
+    def next_act(self) -> float:
+        """When there is something to do for it."""
+        return self.next_beat if self.next_sweep is None else min(self.next_beat, self.next_sweep)
 
 
 class Heartbeat:
@@ -42,9 +49,12 @@ class Heartbeat:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def add(self, token: uuid.UUID, using: str) -> Lease:
-        """Begin to renew a drain's leases."""
-        lease = Lease(token, using, next_beat=time.monotonic() + self.interval())
+    def add(self, token: uuid.UUID, using: str, *, sweeping: bool = False) -> Lease:
+        """Begin to renew a drain's leases; with ``sweeping``, to sweep as well, as a worker does."""
+        now = time.monotonic()
+        lease = Lease(token, using, next_beat=now + self.interval())
+        if sweeping:
+            lease.next_sweep = now + conf.get_settings().SWEEP_SECONDS
         with self._wake:
             self._leases[token] = lease
             if self._thread is None or not self._thread.is_alive():
@@ -72,23 +82,34 @@ class Heartbeat:
                     if not self._leases:
                         self._thread = None
                         return
-                due = min(lease.next_beat for lease in self._leases.values())
+                due = min(lease.next_act() for lease in self._leases.values())
                 if (wait := due - time.monotonic()) > 0:
                     self._wake.wait(timeout=wait)
                     continue
-                leases = [lease for lease in self._leases.values() if lease.next_beat <= time.monotonic()]
+                leases = [lease for lease in self._leases.values() if lease.next_act() <= time.monotonic()]
             for lease in leases:
-                self._beat(lease)
+                if lease.next_beat <= time.monotonic():
+                    self._beat(lease)
+                if lease.next_sweep is not None and lease.next_sweep <= time.monotonic():
+                    self._sweep(lease)
             connections.close_all()
 
     def _beat(self, lease: Lease) -> None:
         lease.next_beat = time.monotonic() + self.interval()
         try:
             renew(lease)
-        except Error:
+        except Exception:
             # Unknown, not lost: the lease lives on in the row until it expires. Try again soon.
             lease.next_beat = time.monotonic() + self.interval() / 4
             logger.warning("triggerflow.heartbeat.failed", exc_info=True, extra={"token": lease.token.hex})
+
+    @staticmethod
+    def _sweep(lease: Lease) -> None:
+        lease.next_sweep = time.monotonic() + conf.get_settings().SWEEP_SECONDS
+        try:
+            sweep.sweep_in_turn(using=lease.using)
+        except Exception:
+            logger.warning("triggerflow.sweep.failed", exc_info=True)
 
 
 def renew(lease: Lease) -> int:

@@ -100,7 +100,7 @@ def _promote(transition: Transition, join: Join) -> None:
         held = list(
             Step.objects.using(transition.using)
             .filter(execution_id=transition.execution.pk, status=StepStatus.HELD, held_by=join.activation)
-            .only("pk", "scope", "status", "held_by")
+            .only("pk", "scope", "status", "held_by", "queue")
             .order_by("pk")[:room]
         )
     for step in held:
@@ -108,7 +108,7 @@ def _promote(transition: Transition, join: Join) -> None:
         values: dict[str, Any] = {"status": step.status, "held_by": step.held_by}
         if step.status == StepStatus.READY:
             values["available_at"] = transition.now
-            transition.woken += 1
+            transition.woken[step.queue] += 1
         Step.objects.using(transition.using).filter(pk=step.pk, status=StepStatus.HELD).update(**values)
     fresh = [
         step for step in transition.new_steps if step.status == StepStatus.HELD and step.held_by == join.activation

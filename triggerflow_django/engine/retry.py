@@ -56,6 +56,8 @@ def retry(
                 available_at=transition.now,
                 finished_at=None,
             )
+            if status == StepStatus.READY:
+                transition.woken[step.queue] += 1
             transition.add_event(
                 EventKind.STEP_RETRIED, name=step.node, actor=actors.of(actor), data={"step": step.pk, "reason": reason}
             )

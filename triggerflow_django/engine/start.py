@@ -37,6 +37,8 @@ class NewExecution:
     subject: models.Model | None = None
     #: A user instance, a bare label, or ``None``.
     started_by: Any = None
+    #: Why it is started, for history.
+    reason: str = ""
 
 
 def ensure(new: NewExecution, *, using: str) -> uuid.UUID:
@@ -118,7 +120,7 @@ def _insert_started(new: NewExecution, value: Any, using: str, carrier: Carrier 
     def insert(defer: bool) -> None:
         with transaction.atomic(using=using):
             transition = _transition(new, None if defer else new.graph, using)
-            _begin_work(transition, value, carrier)
+            _begin_work(transition, value, carrier, new.reason)
             transition.save()
 
     try:
@@ -139,18 +141,19 @@ def _start_existing(
             transition.require_open("start")
             if execution_id == new.id:  # start(timeout=) after an event or a state write had inserted the row
                 transition.execution.auto_close_timeout = new.auto_close_timeout
-            _begin_work(transition, value, carrier)
+            _begin_work(transition, value, carrier, new.reason)
         return True
 
     return execution_id, routed(start_row)
 
 
-def _begin_work(transition: Transition, value: Any, carrier: Carrier | None) -> None:
+def _begin_work(transition: Transition, value: Any, carrier: Carrier | None, reason: str) -> None:
     execution = transition.execution
     execution.input = value
     execution.started_at = transition.now
     actor = actors.Actor(execution.started_by_id, execution.started_by_label)
-    transition.add_event(EventKind.STARTED, actor=actor)
+    why = {"reason": actors.words(reason, root="reason")} if reason else {}
+    transition.add_event(EventKind.STARTED, actor=actor, data=why)
     effects.route(transition, Signal(START, value), cause=None)
     transition.carry(carrier)
     transition.notify(signals.execution_started)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from django.db import DatabaseError, connections
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 
+from triggerflow_django import conf, wakeups
 from triggerflow_django.engine import clock, deadlines, fail, lifecycle
-from triggerflow_django.models import Execution, Interrupt, InterruptStatus, Lifecycle, Step, StepStatus
+from triggerflow_django.models import Execution, Interrupt, InterruptStatus, Lifecycle, Step, StepStatus, SweepTurn
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +55,41 @@ def sweep(*, using: str) -> SweepReport:
     )
     report.auto_closed = _each(report, _idle(using), lambda row: lifecycle.auto_close(row.pk, using=using))
     report.forced_closes = _each(report, _closing(using), lambda row: lifecycle.force_close(row.pk, using=using))
+    ring_for_ready(using)
     if report.total() or report.errors:
         counts = {field.name: getattr(report, field.name) for field in fields(report)}
         logger.info("triggerflow.sweep.acted", extra=counts)
     return report
+
+
+def sweep_in_turn(*, using: str) -> SweepReport | None:
+    """Sweep unless somebody began to within the last ``TRIGGERFLOW["SWEEP_SECONDS"]``: workers take turns by one row.
+
+    Out: what was done, ``None`` where it was not this process's turn.
+    """
+    turns = SweepTurn.objects.using(using)
+    since = clock.expression(plus=-conf.get_settings().SWEEP_SECONDS)
+    if not turns.filter(pk=SweepTurn.ONLY, taken_at__lte=since).update(taken_at=clock.expression()):
+        if turns.filter(pk=SweepTurn.ONLY).exists():
+            return None
+        # The first sweep of this database; of two at once one inserts.
+        if not turns.bulk_create([SweepTurn(pk=SweepTurn.ONLY, taken_at=clock.read(using))], ignore_conflicts=True):
+            return None
+    return sweep(using=using)
+
+
+def ring_for_ready(using: str) -> None:
+    """Ring for queues with ready steps and no bell: their bells were lost, or the steps became ready by the clock."""
+    waiting = (
+        Step.objects.using(using)
+        .filter(status=StepStatus.READY, available_at__lte=clock.expression())
+        .exclude(queue="")
+        .values_list("queue")
+        .annotate(steps=Count("pk"))
+        .order_by("queue")
+    )
+    for queue, steps in waiting:
+        wakeups.ring(queue, steps, if_silent=True)
 
 
 def _each(report: SweepReport, rows: Iterable[Any], act: Callable[[Any], bool]) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import Any, Final, TypeVar
 from django.db import transaction
 from django.dispatch import Signal as DjangoSignal
 
-from triggerflow_django import conf, exceptions, jsongate, signals
+from triggerflow_django import conf, exceptions, jsongate, signals, wakeups
 from triggerflow_django.definition.graph import Graph, Source
 from triggerflow_django.definition.routing import Scope, activations
 from triggerflow_django.engine import closing, graphs, rows, status
@@ -75,8 +76,8 @@ class Transition:
         self.new_steps: list[Step] = []
         self.joins: dict[str, Join] = {}
         self.freed: dict[str, Join] = {}
-        #: Steps of earlier transitions that became ready in this one.
-        self.woken = 0
+        #: Steps of earlier transitions that became ready in this one, by queue.
+        self.woken: Counter[str] = Counter()
         self.base = f"{execution.id}:{execution.event_sequence}"
         self._tokens: Iterator[str] | None = None
         self._events: list[Event] = []
@@ -250,6 +251,7 @@ class Transition:
         rows.insert(self._events, using=self.using)
         if not self.is_new:
             self._update_execution()
+        self._ring()
         for signal, arguments in self._signals:
             signals.send_after_commit(
                 signal,
@@ -259,6 +261,14 @@ class Transition:
                 flow_name=execution.flow_name,
                 **arguments,
             )
+
+    def _ring(self) -> None:
+        """Ring for the steps that became ready and that no drain carries on with."""
+        if self.execution.runner != Runner.RQ:
+            return
+        ready = self.woken + Counter(step.queue for step in self.new_steps if step.status == StepStatus.READY)
+        if ready:
+            wakeups.ring_after_commit(ready, using=self.using)
 
     def _update_execution(self) -> None:
         execution = self.execution

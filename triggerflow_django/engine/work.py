@@ -77,6 +77,8 @@ class RunContext:
     lease: Lease | None = None
     #: Inside somebody else's transaction: one chunk at a time, each in a savepoint.
     nested: bool = False
+    #: Whether the drain will run one more step; else the successor is left to others.
+    goes_on: Callable[[], bool] = lambda: True
     #: Errors of steps that failed for good in this drain, oldest first.
     failures: list[BaseException] = field(default_factory=list)
     facts: dict[uuid.UUID, Facts] = field(default_factory=dict)
@@ -224,6 +226,7 @@ class Work:
             self.step,
             outcome,
             graph=self.graph,
+            carry=self.context.goes_on(),
             using=self.context.using,
         )
 

@@ -5,6 +5,7 @@ from triggerflow_django.models.execution import Execution, ExecutionStatus, Life
 from triggerflow_django.models.interrupt import Decision, Door, Interrupt, InterruptStatus
 from triggerflow_django.models.join import Join, JoinSlot, JoinStatus
 from triggerflow_django.models.step import ACTIVE_STATUSES, Step, StepKind, StepStatus
+from triggerflow_django.models.sweep import SweepTurn
 
 __all__ = [
     "ACTIVE_STATUSES",
@@ -25,4 +26,5 @@ __all__ = [
     "Step",
     "StepKind",
     "StepStatus",
+    "SweepTurn",
 ]

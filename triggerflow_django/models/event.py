@@ -33,6 +33,7 @@ class EventKind(models.TextChoices):
     CLOSE_REFUSED = "close_refused", _("close refused: an interrupt waits")
     CLOSED = "closed", _("closed")
     CANCELLED = "cancelled", _("cancelled")
+    HANDED_OVER = "handed_over", _("handed over to workers")
     LOADED = "loaded", _("loaded from a saved snapshot")
 
 

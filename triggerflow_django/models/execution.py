@@ -54,7 +54,9 @@ class Execution(models.Model):
         ),
     )
     runner = models.CharField(
-        max_length=10, choices=Runner.choices, help_text=_("Who runs its steps; set when the row is inserted.")
+        max_length=10,
+        choices=Runner.choices,
+        help_text=_("Who runs its steps; set when the row is inserted, and by handing over."),
     )
     lifecycle = models.CharField(
         max_length=10,

@@ -7,7 +7,7 @@ from triggerflow_django.definition import registry
 from triggerflow_django.engine import claim
 from triggerflow_django.engine.sweep import sweep
 from triggerflow_django.handles import TriggerFlow, TriggerFlowExecution
-from triggerflow_django.models import Execution, Step, StepStatus
+from triggerflow_django.models import Execution
 from triggerflow_django.runtime import bridge
 from triggerflow_django.testing.targets import Target, handle_of
 
@@ -24,7 +24,7 @@ def run_until_idle(*executions: Target, using: str | None = None, raise_errors: 
     included.
 
     Raises, when all is done and unless ``raise_errors=False``: the first error of a chunk that failed for good;
-    StepFailedError for a step whose chunk the code lacks; UnknownFlowError where a step is ready whose flow is not
+    MissingChunkError for a step whose chunk the code lacks; UnknownFlowError where a step is ready whose flow is not
     registered (pass the handle); RuntimeError where the sweep could not act on a row. Always: SyncInLoopError in a
     running event loop.
     """
@@ -94,20 +94,11 @@ class _Run:
         return found
 
     def _drain(self, handle: TriggerFlowExecution) -> None:
-        failed = Step.objects.using(handle.using).filter(execution_id=handle.pk, status=StepStatus.FAILED)
-        before = list(failed.values_list("pk", flat=True))
         drain = handle.drain_operation().drain
         drain.waits = False
         drain.run()
         self.ended += drain.ended
         self.errors += drain.failures
-        if drain.failures or handle.new.skip_exceptions:
-            return
-        # A step fails without having run where the code lacks its chunk.
-        for step in failed.exclude(pk__in=before).order_by("pk"):
-            error = step.error or {}
-            told = f"step {step.pk} of execution {handle.id} failed: {error.get('type')}: {error.get('message')}"
-            self.errors.append(exceptions.StepFailedError(told))
 
 
 def _is_known(row: Execution) -> bool:

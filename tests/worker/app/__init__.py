@@ -1,0 +1,1 @@
+"""An app whose flows the tests' workers find by name."""

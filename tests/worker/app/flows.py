@@ -1,0 +1,106 @@
+"""Flows for real workers: what they do shows in rows of ``auth_group`` and, where a test steps in, in files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+from django.contrib.auth.models import Group
+from django.db import connection
+
+from triggerflow_django import TriggerFlow, TriggerFlowRuntimeData
+
+SECONDS = 60
+
+
+def effect(data: TriggerFlowRuntimeData) -> object:
+    """An effect that must happen once: the row's name is the step's idempotency key."""
+    Group.objects.create(name=f"effect {data.idempotency_key}")
+    return data.input
+
+
+def passed(data: TriggerFlowRuntimeData) -> object:
+    """Nothing."""
+    return data.input
+
+
+def ask(data: TriggerFlowRuntimeData) -> object:
+    """A question under an id the test knows."""
+    return data.pause_for(type="approval", interrupt_id="gate", resume_to="next")
+
+
+def note(data: TriggerFlowRuntimeData) -> None:
+    """Leave the value in the state."""
+    data.set_state("noted", data.input)
+
+
+def backend(data: TriggerFlowRuntimeData) -> None:
+    """Which process ran this, over which connection to the server."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        data.append_state("seen", [os.getpid(), os.getppid(), cursor.fetchone()[0]])
+
+
+def held_up(data: TriggerFlowRuntimeData) -> object:
+    """Say that it runs, and go on when the test removes the file."""
+    sign = Path(data.input["sign"])
+    sign.write_text(str(os.getpid()))
+    deadline = time.monotonic() + SECONDS
+    while sign.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return data.input
+
+
+def meet(data: TriggerFlowRuntimeData) -> object:
+    """Wait until the other item runs too: one worker alone never gets past this."""
+    folder, name, others = data.input
+    Path(folder, name).write_text("here")
+    deadline = time.monotonic() + SECONDS
+    while not all(Path(folder, other).exists() for other in others) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return os.environ.get("HOSTNAME", "")
+
+
+def deadly(data: TriggerFlowRuntimeData) -> None:
+    """Kill its process, each time."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def nap(data: TriggerFlowRuntimeData) -> object:
+    """Wait, as for another system."""
+    await asyncio.sleep(1)
+    return data.input
+
+
+chain = TriggerFlow(name="worker chain")
+_place = chain.to(("step 1", passed))
+for _number in range(2, 51):
+    _place = _place.to((f"step {_number}", passed))
+_place.to(note)
+
+gate = TriggerFlow(name="worker gate")
+gate.to(ask).to(gate.chunk(atomic=True)(effect)).to(note)
+
+fan = TriggerFlow(name="worker fan")
+fan.for_each().to(fan.chunk(atomic=True)(effect)).end_for_each().to(note)
+
+held = TriggerFlow(name="worker held")
+held.to(held_up).to(held.chunk(atomic=True)(effect)).to(note)
+
+poison = TriggerFlow(name="worker poison")
+poison.to(deadly).to(note)
+
+naps = TriggerFlow(name="worker naps")
+naps.for_each().to(nap).end_for_each().to(note)
+
+meeting = TriggerFlow(name="worker meeting")
+meeting.for_each().to(meet).end_for_each().to(note)
+
+backends = TriggerFlow(name="worker backends")
+backends.to(backend)
+
+elsewhere = TriggerFlow(name="worker elsewhere")
+elsewhere.to(elsewhere.chunk(queue="other")(passed)).to(note)
