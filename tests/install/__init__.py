@@ -1,0 +1,1 @@
+"""What tests/test_install.py follows docs/install.md with."""
