@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 # Tests in parallel, and more arguments for pytest: make test WORKERS=0 PYTEST_ARGS="-x -k decide"
 WORKERS ?= 2
 PYTEST_ARGS ?=
+DEMO_ARGS ?=
+BENCH_ARGS ?=
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
@@ -14,10 +16,15 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help test test-sqlite test-postgres demo-once lint format smoke-django6 clean
+.PHONY: help demo test test-sqlite test-postgres demo-once lint format smoke-django6 bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+# One process in the foreground; whatever ends it or make, nothing it started stays. REDIS_URL and DATABASE_URL, where
+# given, are used; otherwise a Valkey of its own and db.sqlite3, which stays. Arguments: make demo DEMO_ARGS="--port 8080"
+demo: $(VENV)/.installed ## the demo in a browser: web server, two workers, example cases; until Ctrl-C
+	exec $(BIN)/python -m project.stack --with-parent $(DEMO_ARGS)
 
 test: test-sqlite test-postgres lint smoke-django6 ## all tests on SQLite and PostgreSQL, lint, Django 6
 
@@ -29,9 +36,10 @@ test-sqlite: $(VENV)/.installed ## the tests on SQLite
 test-postgres: $(VENV)/.installed ## the tests that use the database on a real PostgreSQL
 	exec $(BIN)/python -m tests.servers -- $(PYTEST) -m "not once"
 
-# DATABASE_URL, where given, is migrated and used; otherwise the rows live in a temporary folder.
-demo-once: $(VENV)/.installed ## every case of the demo data through the demo flows
-	exec $(BIN)/python -m project.demo
+# DATABASE_URL, where given, is migrated and used; otherwise the rows live in a temporary folder. The steps run on two
+# workers, with a Valkey of their own; DEMO_ARGS=--inline runs them without.
+demo-once: $(VENV)/.installed ## every case of the demo data through the demo flows, once
+	exec $(BIN)/python -m project.demo --with-parent $(DEMO_ARGS)
 
 lint: $(VENV)/.installed ## ruff, mypy, import-linter
 	$(BIN)/ruff check
@@ -56,12 +64,16 @@ smoke-django6: ## the smoke tests with Django 6 on Python 3.13
 	done; \
 	echo "Django 6 smoke: skipped, no python3.13 on this machine"
 
+bench: .venv-bench/.installed ## figures beside the database's own speed: inline, one worker, two workers
+	exec .venv-bench/bin/python -m benchmarks $(BENCH_ARGS)
+
 clean: ## delete the environments and caches
-	rm -rf .venv .venv-django6 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-django6 .venv-bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/.installed: GROUP = dev
 .venv-django6/.installed: GROUP = django6
-$(VENV)/.installed .venv-django6/.installed: pyproject.toml
+.venv-bench/.installed: GROUP = bench
+$(VENV)/.installed .venv-django6/.installed .venv-bench/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than Python 3.11; name another one: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(@D)

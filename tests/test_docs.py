@@ -24,8 +24,11 @@ from triggerflow_django import TriggerFlow, signals
 from triggerflow_django.approvals import policy
 from triggerflow_django.definition import registry
 
-#: The examples of testing.md are tests themselves: tests/testing runs those.
-WITH_EXAMPLES = [page for page in documents.PAGES if page.stem != "testing" and documents.blocks(page, "python")]
+#: The examples of testing.md are tests themselves: tests/testing runs those. Those of install.md are the files of a
+#: project: test_install.py follows that page.
+WITH_EXAMPLES = [
+    page for page in documents.PAGES if page.stem not in ("testing", "install") and documents.blocks(page, "python")
+]
 
 
 @pytest.mark.django_db(transaction=True)

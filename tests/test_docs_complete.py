@@ -166,14 +166,19 @@ def test_no_setting_is_named_that_does_not_exist() -> None:
 
 @pytest.mark.once
 def test_every_command_that_is_named_exists() -> None:
-    own = "triggerflow_tick"
     for told in ALL_PAGES:
         for name in re.findall(r"manage\.py ([a-z_]+)", documents.code(told)):
             assert name in get_commands(), f"{told.name}: manage.py {name}"
-    parser = load_command_class("triggerflow_django", own).create_parser("manage.py", own)
-    options = {option for action in parser._actions for option in action.option_strings}
+
+
+@pytest.mark.once
+def test_the_options_of_the_worker_and_the_tick_are_told() -> None:
+    options = set()
+    for own in ("triggerflow_tick", "triggerflow_worker"):
+        parser = load_command_class("triggerflow_django", own).create_parser("manage.py", own)
+        options |= {option for action in parser._actions for option in action.option_strings}
     told_options = set(re.findall(r"^\| `(--[a-z-]+)`", documents.prose(DOCS / "operations.md"), re.MULTILINE))
-    assert told_options >= {"--loop", "--interval"}
+    assert told_options >= {"--loop", "--interval", "--burst", "--max-jobs", "--no-fork"}
     assert told_options <= options
 
 
@@ -181,7 +186,7 @@ def test_every_command_that_is_named_exists() -> None:
 def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     targets = set(re.findall(r"^([\w-]+):", (documents.ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     told = set(re.findall(r"^make ([\w-]+)", documents.code(documents.README), re.MULTILINE))
-    assert told == {"demo-once", "test"}
+    assert told == {"demo", "demo-once", "test"}
     assert told <= targets
 
 

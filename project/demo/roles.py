@@ -33,17 +33,17 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @transaction.atomic
-def load() -> dict[str, Any]:
+def load(*, password: str | None = None) -> dict[str, Any]:
     """Make the groups, their permissions and the users that are missing; returns the users by role.
 
-    A new user is staff and has no password. A user of that name who was there before keeps everything and joins the
-    group.
+    A new user is staff and has that password, or none. A user of that name who was there before keeps everything and
+    joins the group.
     """
     users: dict[str, Any] = {}
     for role, permissions in ROLES.items():
         group, _ = Group.objects.get_or_create(name=role)
         group.permissions.add(*(_permission(name) for name in (*_EVERYBODY, *permissions)))
-        users[role] = _user(role)
+        users[role] = _user(role, password)
         users[role].groups.add(group)
     return users
 
@@ -53,7 +53,7 @@ def _permission(name: str) -> Permission:
     return Permission.objects.get(content_type__app_label=app_label, codename=codename)
 
 
-def _user(name: str) -> Any:
+def _user(name: str, password: str | None) -> Any:
     model = get_user_model()
     found = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
-    return found if found is not None else model.objects.create_user(name, is_staff=True)
+    return found if found is not None else model.objects.create_user(name, password=password, is_staff=True)

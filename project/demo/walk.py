@@ -1,14 +1,16 @@
 """Take one case through its flow, as the people in it would, and say where it did not go as the case expects.
 
 It uses what any caller has: the start function of the flow, the handle, the models to read. It waits, rather than
-expecting a call to have run anything, so that it makes no difference whether the steps run here or on workers.
+expecting a call to have run anything, so that it makes no difference whether the steps run here or on workers. How it
+waits is up to the caller: ``walking`` stops where the execution has to settle first, so that many walks can wait
+together (``together.py``).
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,16 +56,22 @@ def walk(case: Case, *, users: Mapping[str, Any], run: str, timeout: float = 60.
 
     Raises: WaitTimeoutError; errors that are no chunk's.
     """
-    key = f"{case.path}#{run}"
-    problems: list[str] = []
-    execution = _start(case, users[case.by], key=key)
-    if case.twice:
-        again = STARTS[case.flow](case.input, by=users[case.by], key=key)
-        problems += _difference("started again", execution.id, again.id)
-    execution.wait(timeout)
-    for act in case.acts:
-        problems += _perform(execution, act, users[act.by], run=run)
+    walk = walking(case, users=users, run=run)
+    while True:
+        try:
+            execution = next(walk)
+        except StopIteration as ended:
+            walked: Walked = ended.value
+            return walked
         execution.wait(timeout)
+
+
+def walking(case: Case, *, users: Mapping[str, Any], run: str) -> Generator[TriggerFlowExecution, None, Walked]:
+    """``walk`` for who waits otherwise: yields the execution each time it has to settle before the next act.
+
+    Raises: errors that are no chunk's.
+    """
+    execution, problems = yield from acting(case, case.acts, users=users, run=run)
     if pending := sorted(execution.get_pending_interrupts()):
         problems.append(f"it still waits for an answer to {', '.join(pending)}")
     else:
@@ -81,6 +89,30 @@ def walk(case: Case, *, users: Mapping[str, Any], run: str, timeout: float = 60.
         failure=failure,
         problems=tuple(problems),
     )
+
+
+def acting(
+    case: Case, acts: Sequence[Act], *, users: Mapping[str, Any], run: str
+) -> Generator[TriggerFlowExecution, None, tuple[TriggerFlowExecution, list[str]]]:
+    """Start the case's flow and let its people do these of the acts, in their order. Yields as ``walking`` does; gives
+    the execution, settled, and what was not as the acts expect.
+    """
+    key = key_of(case, run)
+    problems: list[str] = []
+    execution = _start(case, users[case.by], key=key)
+    if case.twice:
+        again = STARTS[case.flow](case.input, by=users[case.by], key=key)
+        problems += _difference("started again", execution.id, again.id)
+    yield execution
+    for act in acts:
+        problems += _perform(execution, act, users[act.by], run=run)
+        yield execution
+    return execution, problems
+
+
+def key_of(case: Case, run: str) -> str:
+    """The key under which one run starts a case's execution."""
+    return f"{case.path}#{run}"
 
 
 def rows_of(execution_id: uuid.UUID) -> dict[str, Any]:

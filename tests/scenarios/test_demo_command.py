@@ -1,4 +1,4 @@
-"""``manage.py demo --once`` and ``python -m project.demo``: what they print, and when they exit with what."""
+"""``manage.py demo --once`` and ``python -m project.demo --inline``: what they print, and when they exit with what."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def _environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def _command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "project.demo", *options]
+    return [sys.executable, "-m", "project.demo", "--inline", *options]
 
 
 @pytest.mark.once
