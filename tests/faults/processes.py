@@ -91,6 +91,14 @@ class Child:
             said = ("gone", self.exit_code())
         return said
 
+    def heard(self) -> list[tuple[str, Any]]:
+        """All it has said up to now, without waiting."""
+        said = []
+        with contextlib.suppress(EOFError, OSError):
+            while self._pipe.poll(0):
+                said.append(self._pipe.recv())
+        return said
+
     def tell(self, word: str) -> None:
         """Say something to it."""
         self._pipe.send(word)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -40,12 +41,6 @@ def sweep_once(link: Link, point: Point, fault: str) -> dict[str, Any]:
     return asdict(sweep(using="default"))
 
 
-def sweep_at_the_word(link: Link) -> dict[str, Any]:
-    """One pass of the sweep, once the test says so."""
-    _be_ready(link)
-    return asdict(sweep(using="default"))
-
-
 def start_failing(link: Link, key: str, point: Point, fault: str) -> str:
     """Start an order whose chunk raises."""
     crashpoints.arm(link, point, fault)
@@ -61,15 +56,14 @@ def cancel(link: Link, execution_id: str, point: Point, fault: str) -> None:
 
 def drain(link: Link, flow_name: str, execution_id: str, point: Point | None = None, fault: str = "") -> int:
     """Run what is ready of an execution. Returns how many steps this process found taken over when it committed."""
-    fenced = _Fenced()
-    logging.getLogger("triggerflow_django.engine.drain").addHandler(fenced)
-    logging.getLogger("triggerflow_django.engine.drain").setLevel(logging.INFO)
+    fenced: list[int] = []
+    _listen_for_fences(lambda: fenced.append(1))
     flows.link = link
     handle = FLOWS[flow_name].get_execution(execution_id)
     if point is not None:
         crashpoints.arm(link, point, fault)
     handle.drain_operation().drain.run()
-    return fenced.count
+    return len(fenced)
 
 
 def drain_with_little_patience(link: Link, flow_name: str, execution_id: str) -> int:
@@ -122,8 +116,12 @@ def decide_all(link: Link, execution_id: str, count: int, who: str) -> None:
             link.say("answered", "won")
 
 
-def work(_link: Link) -> None:
-    """What a worker does until somebody kills it: sweep, look for an execution with ready steps, run them."""
+def work(link: Link) -> None:
+    """What a worker does until somebody kills it: sweep, look for an execution with ready steps, run them.
+
+    Says ``fenced`` whenever it finds a step taken over.
+    """
+    _listen_for_fences(lambda: link.say("fenced"))
     dice = random.Random()  # noqa: S311 - which of several executions, no secret
     while True:
         sweep(using="default")
@@ -141,10 +139,14 @@ def walk_many(link: Link, name: str, count: int) -> int:
     return sum(walk(link, "sync", f"{name} {number}", name) == "completed" for number in range(count))
 
 
-class _Fenced(logging.Handler):
-    """Counts the drain's reports of steps that were not its own any more."""
+def _listen_for_fences(tell: Callable[[], None]) -> None:
+    """Be told whenever the drain reports a step that is not its own any more."""
 
-    count = 0
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage() == "triggerflow.step.fenced":
+                tell()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.count += record.getMessage() == "triggerflow.step.fenced"
+    logger = logging.getLogger("triggerflow_django.engine.drain")
+    logger.addHandler(Listener())
+    logger.setLevel(logging.INFO)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,12 +13,12 @@ from tests.engine import driving
 from tests.faults.crashpoints import STRIKES, Point
 from tests.faults.flows import GATE, ITEMS, ORDER_STEPS, ORDERS, left_by
 from tests.faults.processes import Crew
-from tests.faults.programs import sweep_at_the_word, sweep_once
+from tests.faults.programs import sweep_once
 from tests.faults.soundness import sound, steps_by_node
-from triggerflow_django import TriggerFlow
+from triggerflow_django import TriggerFlow, TriggerFlowExecution
 from triggerflow_django.engine import lifecycle
 from triggerflow_django.engine.sweep import sweep
-from triggerflow_django.models import Decision, Door, Event, EventKind, Interrupt, Step
+from triggerflow_django.models import Decision, Door, Event, EventKind, Step
 
 POINTS = [
     Point("lost", "entered"),
@@ -49,61 +50,71 @@ def _left_running() -> uuid.UUID:
     return pk
 
 
+@dataclass
+class Due:
+    """One execution of each kind that a sweep has something to do for."""
+
+    lost: uuid.UUID
+    overdue: TriggerFlowExecution
+    idle: TriggerFlowExecution
+    closing: uuid.UUID
+
+    @classmethod
+    def make(cls, travel: Callable[[float], None]) -> Due:
+        """Make them, and let their time come."""
+        overdue = DUE.start_execution(auto_close=False)
+        idle = DUE.start_execution(auto_close_timeout=30)
+        idle.continue_with(GATE, "in time")
+        closing = _left_running()
+        assert not lifecycle.request_close(closing, using="default", timeout=30)
+        due = cls(_left_running(), overdue, idle, closing)
+        travel(61)
+        return due
+
+    def was_done_once(self) -> None:
+        """Whatever was due has been done, once, and the executions come to their ends."""
+        order = ORDERS["sync"].get_execution(self.lost).wait()
+        assert sound(self.lost).status == "waiting"
+        assert Step.objects.get(execution_id=self.lost, node="split").lost == 1
+        order.continue_with(GATE, "yes")
+        assert steps_by_node(self.lost) == ORDER_STEPS
+        assert left_by(order.id)["booked"] == 1
+
+        self.overdue.wait()
+        sound(self.overdue.pk)
+        assert self.overdue.get_state("answer") == "by default"
+        assert Decision.objects.get(execution_id=self.overdue.pk).door == Door.DEADLINE
+        assert Event.objects.filter(execution_id=self.overdue.pk, kind=EventKind.INTERRUPT_OVERDUE).count() == 1
+
+        assert sound(self.idle.pk).snapshot == {"answer": "in time"}
+        closed = Event.objects.get(execution_id=self.closing, kind=EventKind.CLOSED)
+        assert [step["node"] for step in closed.data["cancelled_steps"]] == ["split"]
+        assert sound(self.closing).is_closed
+
+
 @pytest.mark.parametrize("fault", STRIKES)
 @pytest.mark.parametrize("point", POINTS, ids=str)
 def test_what_a_lost_sweep_left_the_next_one_does(
     crew: Crew, travel: Callable[[float], None], point: Point, fault: str
 ) -> None:
-    lost = _left_running()
-    overdue = DUE.start_execution(auto_close=False)
-    idle = DUE.start_execution(auto_close_timeout=30)
-    idle.continue_with(GATE, "in time")
-    closing = _left_running()
-    assert not lifecycle.request_close(closing, using="default", timeout=30)
-    travel(61)
-
+    due = Due.make(travel)
     victim = crew.start(sweep_once, point, fault)
     victim.expect("reached")
     victim.hear()
     sweep(using="default")
     sweep(using="default")
-
-    order = ORDERS["sync"].get_execution(lost).wait()
-    assert sound(lost).status == "waiting"
-    assert Step.objects.get(execution_id=lost, node="split").lost == 1
-    order.continue_with(GATE, "yes")
-    assert steps_by_node(lost) == ORDER_STEPS
-    assert left_by(order.id)["booked"] == 1
-
-    overdue.wait()
-    assert sound(overdue.pk)
-    assert overdue.get_state("answer") == "by default"
-    assert Decision.objects.get(execution_id=overdue.pk).door == Door.DEADLINE
-    assert Interrupt.objects.get(execution_id=overdue.pk).overdue_at is not None
-
-    assert sound(idle.pk).snapshot == {"answer": "in time"}
-    closed = Event.objects.get(execution_id=closing, kind=EventKind.CLOSED)
-    assert [step["node"] for step in closed.data["cancelled_steps"]] == ["split"]
-    assert sound(closing).is_closed
+    due.was_done_once()
 
 
-def test_sweeps_at_the_same_time_do_each_thing_once(crew: Crew, travel: Callable[[float], None]) -> None:
-    lost = [_left_running() for _ in range(8)]
-    overdue = [DUE.start_execution(auto_close=False) for _ in range(8)]
-    idle = [DUE.start_execution(auto_close_timeout=30) for _ in range(8)]
-    for handle in idle:
-        handle.continue_with(GATE, "in time")
-    closing = [_left_running() for _ in range(8)]
-    for pk in closing:
-        lifecycle.request_close(pk, using="default", timeout=30)
-    travel(61)
-
-    reports = [child.expect("returned") for child in crew.together(sweep_at_the_word, (), (), ())]
-    done = {kind: sum(report[kind] for report in reports) for kind in reports[0]}
-    # A closing execution's step may be taken back first, or cut by another sweep at once.
-    assert 8 <= done.pop("lost_steps") <= 16
-    assert done == {"deadlines": 8, "auto_closed": 8, "forced_closes": 8, "errors": 0}
-    for pk in [*lost, *closing, *(handle.pk for handle in (*overdue, *idle))]:
-        sound(pk)
-    assert {step.lost for step in Step.objects.filter(execution_id__in=lost)} == {1}
-    assert Decision.objects.filter(door=Door.DEADLINE).count() == 8
+@pytest.mark.parametrize("verb", ["lost", "deadline", "auto_close", "force_close"])
+def test_a_sweep_that_comes_second_finds_it_done(crew: Crew, travel: Callable[[float], None], verb: str) -> None:
+    due = Due.make(travel)
+    second = crew.start(sweep_once, Point(verb, "entered"), "hold")
+    second.expect("reached")
+    # It has found the row and not locked it yet.
+    assert sweep(using="default").total() > 0
+    second.tell("go on")
+    report = second.expect("returned")
+    assert report["errors"] == 0
+    assert sweep(using="default").total() == 0
+    due.was_done_once()

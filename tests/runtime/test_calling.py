@@ -153,6 +153,10 @@ async def test_in_a_loop_async_chunks_run_in_it_and_together() -> None:
     assert running == [20]
 
 
+class Stop(BaseException):
+    """A chunk's own, that no ``except Exception`` would see."""
+
+
 @pytest.mark.parametrize(
     ("error", "asynchronous"),
     [
@@ -161,6 +165,9 @@ async def test_in_a_loop_async_chunks_run_in_it_and_together() -> None:
         (StopIteration(4), False),
         (StopIteration(4), True),
         (asyncio.CancelledError(), True),
+        (asyncio.CancelledError(), False),
+        (Stop(), False),
+        (Stop(), True),
     ],
 )
 def test_what_would_end_more_than_the_chunk_fails_the_chunk(error: BaseException, asynchronous: bool) -> None:

@@ -40,7 +40,7 @@ def timeout_of(options: ChunkOptions) -> float | None:
 def run(call: Call) -> Any:
     """Call it from sync code. What it returns as an awaitable is awaited in a loop of its own.
 
-    Raises: ChunkTimeoutError; whatever the code raises, ``SystemExit`` and ``StopIteration`` as RuntimeError.
+    Raises: ChunkTimeoutError; whatever the code raises, ``StopIteration`` and what is no ``Exception`` as RuntimeError.
     """
     value = run_sync(call)
     return async_to_sync(_awaited)(call, value) if inspect.isawaitable(value) else value
@@ -55,7 +55,11 @@ def run_sync(call: Call) -> Any:
         except alarm.ChunkAlarm:
             _drop_connections()
             raise _timed_out(call) from None
-        except (SystemExit, StopIteration) as error:
+        except StopIteration as error:
+            raise RuntimeError(f"the chunk raised {error!r}") from error
+        except (Exception, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # SystemExit, or one of the chunk's own: it fails the step like any other
             raise RuntimeError(f"the chunk raised {error!r}") from error
 
 
@@ -86,7 +90,11 @@ async def _awaited(call: Call, awaitable: Awaitable[Any]) -> Any:
             if task is not None and task.cancelling():
                 raise
             raise RuntimeError("the chunk's own work was cancelled") from error
-        except (SystemExit, StopIteration) as error:
+        except StopIteration as error:
+            raise RuntimeError(f"the chunk raised {error!r}") from error
+        except (Exception, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # SystemExit, or one of the chunk's own: it fails the step like any other
             raise RuntimeError(f"the chunk raised {error!r}") from error
 
 
