@@ -150,6 +150,7 @@ def test_workers_that_are_killed_all_the_time_bring_every_execution_to_its_end_a
             assert cursor.fetchall() == [("ok",)]
     with capfd.disabled():
         sys.stderr.write(
-            f"\nchaos on {connection.vendor}: {len(pks)} executions, {Step.objects.count()} steps, {rows} rows, all once; "
-            f"{monkey.kills} kills, {monkey.freezes} freezes, {again} attempts repeated, {fenced} fenced, {seconds:.1f} s\n"
+            f"\nchaos on {connection.vendor}: {len(pks)} executions, {Step.objects.count()} steps, {rows} rows, "
+            f"all once; {monkey.kills} kills, {monkey.freezes} freezes, {again} attempts repeated, {fenced} fenced, "
+            f"{seconds:.1f} s\n"
         )

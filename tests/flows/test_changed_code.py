@@ -74,7 +74,8 @@ def test_an_answer_to_a_gate_the_code_lacks_waits_for_the_gate() -> None:
     whole = written(lambda flow: flow.to(ask).to(running.keep()))
     execution = running.begin(whole, 1)
     without = again(written(lambda flow: flow.to(running.keep(), name="other")), execution)
-    without.continue_with("q1", "yes")
+    with pytest.raises(exceptions.MissingChunkError, match="no node 'ask'"):
+        without.continue_with("q1", "yes")
     (failed,) = running.steps(execution, "failed")
     assert "the code has no node 'ask' any more" in failed.error["message"]
     assert execution.get_status() == "failed"
@@ -87,7 +88,8 @@ def test_a_chunk_the_code_lacks_fails_by_name_and_runs_once_it_is_back() -> None
     whole = written(lambda flow: flow.to(ask).to(running.keep(), name="commit"))
     execution = running.begin(whole, 1)
     decide.decide(execution.pk, "q1", "yes", door="code", using="default", graph=whole.graph)
-    again(written(lambda flow: flow.to(ask)), execution).wait()
+    with pytest.raises(exceptions.MissingChunkError, match="no chunk 'commit'"):
+        again(written(lambda flow: flow.to(ask)), execution).wait()
     (failed,) = running.steps(execution, "failed")
     assert failed.error["type"] == f"{exceptions.__name__}.MissingChunkError"
     assert "the code has no chunk 'commit' any more" in failed.error["message"]
