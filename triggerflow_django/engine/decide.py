@@ -12,7 +12,7 @@ from typing import Any
 from triggerflow_django import conf, exceptions, jsongate
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import actor as actors
-from triggerflow_django.engine import authority, records, resolve
+from triggerflow_django.engine import authority, records, resolve, selects
 from triggerflow_django.engine.transition import Carrier, Transition, begin, routed
 from triggerflow_django.models import Door, Interrupt, InterruptStatus
 
@@ -83,23 +83,19 @@ def addressed(transition: Transition, interrupt_id: str, request_id: str | None,
 
     Raises: UnknownInterruptError naming id and execution.
     """
+    using, execution = transition.using, transition.execution
     found = None
     if jsongate.is_name(interrupt_id):
-        rounds = (
-            Interrupt.objects.using(transition.using)
-            .select_related("decision", "step")
-            .filter(execution_id=transition.execution.pk, interrupt_id=interrupt_id)
-            .order_by("-round")
-        )
+        found = selects.NEWEST_INTERRUPT.first(using, execution=execution.pk, name=interrupt_id)
+    if found is not None and (round not in (None, found.round) or (request_id is not None and found.round > 1)):
+        rounds = Interrupt.objects.using(using).filter(execution_id=execution.pk, interrupt_id=interrupt_id)
         if round is not None:
             rounds = rounds.filter(round=round)
-        found = rounds.first()
-        if request_id is not None and found is not None and found.round > 1:
-            found = rounds.filter(decision__request_id=request_id).first() or found
+            found = rounds.first()
+        found = (request_id and rounds.filter(decision__request_id=request_id).order_by("-round").first()) or found
     if found is None:
-        raise exceptions.UnknownInterruptError(
-            f"execution {transition.execution.id.hex} has no interrupt {interrupt_id!r}"
-        )
+        raise exceptions.UnknownInterruptError(f"execution {execution.id.hex} has no interrupt {interrupt_id!r}")
+    found.step = selects.STEP.first(using, pk=found.step_id)  # type: ignore[assignment]  # a foreign key: it is there
     return found
 
 

@@ -1,5 +1,4 @@
-"""The statements every step runs, without building them anew each time: insert rows, update one under guards, lock an
-execution.
+"""The writes every step runs, without building them anew each time: insert rows, update one under guards.
 
 The ORM takes longer to compose such a statement than the database takes to run it. Here the SQL is composed once per
 shape; the fields' own conversions stay in charge of every value. Only equality guards and plain values; everything else
@@ -8,21 +7,11 @@ goes through the ORM.
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
-import uuid
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connections, models
-from django.db.backends.base.base import BaseDatabaseWrapper
-
-from triggerflow_django.engine import clock
-from triggerflow_django.models import Execution
-
-#: Large columns of an execution that few verbs look at.
-_DEFERRED = ("input", "snapshot")
 
 
 def insert(rows: Sequence[models.Model], *, using: str) -> None:
@@ -87,63 +76,3 @@ def _update_shape(
     guards = " AND ".join(f"{quote(field.column)} = %s" for field in where_fields)
     table = quote(model._meta.db_table)
     return f"UPDATE {table} SET {changes} WHERE {guards}", set_fields, where_fields  # noqa: S608 - names of our own models
-
-
-# -- the lock
-
-
-def lock(pk: uuid.UUID, *, using: str) -> Any:
-    """The execution's row, locked until the transaction ends, with the database's now as ``db_now``; ``None`` where
-    there is none.
-
-    On SQLite the IMMEDIATE transaction is the lock.
-    """
-    connection = connections[using]
-    known = _locks.get(connection)
-    if known is None or known[0] != clock.offset():
-        known = _locks[connection] = (clock.offset(), _Lock(connection))
-    return known[1].execute(connection, pk)
-
-
-class _Lock:
-    """``SELECT ... FOR NO KEY UPDATE`` of an execution with the database's now, compiled once for a connection."""
-
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        no_key = connection.features.has_select_for_no_key_update
-        sample = uuid.uuid4()
-        rows = (
-            Execution.objects.using(connection.alias)
-            .select_for_update(no_key=no_key, of=("self",) if no_key else ())
-            .defer(*_DEFERRED)
-            .annotate(db_now=clock.expression())
-            .filter(pk=sample)
-        )
-        compiler = rows.query.get_compiler(connection=connection)
-        self.sql, parameters = compiler.as_sql()
-        self.parameters = list(parameters)
-        self.place = self.parameters.index(Execution._meta.pk.get_db_prep_value(sample, connection))
-        expressions = [column[0] for column in compiler.select]
-        self.compiler = compiler
-        self.converters = compiler.get_converters(expressions)
-        self.now = compiler.annotation_col_map["db_now"]
-        self.fields = [column[0].target.attname for column in compiler.select if hasattr(column[0], "target")]
-
-    def execute(self, connection: BaseDatabaseWrapper, pk: uuid.UUID) -> Any:
-        """The locked row with its ``db_now``, or ``None``."""
-        parameters = self.parameters.copy()
-        parameters[self.place] = Execution._meta.pk.get_db_prep_value(pk, connection)
-        with connection.cursor() as cursor:
-            cursor.execute(self.sql, parameters)
-            found = cursor.fetchone()
-        if found is None:
-            return None
-        if self.converters:
-            (found,) = self.compiler.apply_converters([found], self.converters)
-        values = list(found)
-        now = values.pop(self.now)
-        execution = Execution.from_db(connection.alias, self.fields, values)
-        execution.db_now = now  # type: ignore[attr-defined]  # an annotation, as the ORM would set it
-        return execution
-
-
-_locks: weakref.WeakKeyDictionary[BaseDatabaseWrapper, tuple[dt.timedelta, _Lock]] = weakref.WeakKeyDictionary()

@@ -22,7 +22,7 @@ from django.dispatch import Signal as DjangoSignal
 from triggerflow_django import conf, exceptions, jsongate, signals, wakeups
 from triggerflow_django.definition.graph import Graph, Source
 from triggerflow_django.definition.routing import Scope, activations
-from triggerflow_django.engine import closing, graphs, rows, status
+from triggerflow_django.engine import closing, graphs, rows, selects, status
 from triggerflow_django.engine.actor import NOBODY, Actor
 from triggerflow_django.models import (
     Event,
@@ -298,10 +298,10 @@ def lock(execution_id: uuid.UUID, using: str) -> tuple[Execution, dt.datetime]:
 
     Raises: UnknownExecutionError.
     """
-    row = rows.lock(execution_id, using=using)
+    row = selects.LOCKED_EXECUTION.first(using, pk=execution_id)
     if row is None:
         raise exceptions.UnknownExecutionError(f"there is no execution {execution_id.hex}")
-    return row, row.db_now
+    return row, row.db_now  # type: ignore[attr-defined]  # an annotation
 
 
 @contextmanager

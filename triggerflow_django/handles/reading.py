@@ -8,8 +8,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from triggerflow_django.engine import clock, records
-from triggerflow_django.models import Execution, Interrupt, InterruptStatus, Lifecycle, State
+from triggerflow_django.engine import clock, records, selects
+from triggerflow_django.models import Execution, Interrupt, Lifecycle, State
 from triggerflow_django.runtime import state as state_ops
 
 
@@ -48,13 +48,12 @@ def state(pk: uuid.UUID, using: str, key: str | None, default: Any) -> Any:
 
 def pending_interrupts(pk: uuid.UUID, using: str) -> dict[str, dict[str, Any]]:
     """Records of the waiting interrupts, by id."""
-    rows = (
-        Interrupt.objects.using(using)
-        .filter(execution_id=pk, status=InterruptStatus.WAITING)
-        .select_related("step", "decision")
-        .order_by("pk")
-    )
-    return {found.interrupt_id: records.interrupt(found, found.step) for found in rows}
+    waiting = selects.WAITING_INTERRUPTS.all(using, execution=pk)
+    if not waiting:
+        return {}
+    steps = {step.pk: step for step in selects.PAUSED_STEPS.all(using, execution=pk)}
+    # One that was answered between the two has its step read by itself.
+    return {found.interrupt_id: records.interrupt(found, steps.get(found.step_id) or found.step) for found in waiting}
 
 
 def interrupt(pk: uuid.UUID, using: str, interrupt_id: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import connections
 
 from triggerflow_django import exceptions
-from triggerflow_django.engine import clock, decide, emit, lifecycle, retry, start
+from triggerflow_django.engine import decide, emit, lifecycle, retry, selects, start
 from triggerflow_django.engine.transition import Carrier
 from triggerflow_django.handles import trampoline
 from triggerflow_django.handles.trampoline import Db, Gather, Sleep, Verb
@@ -223,10 +223,14 @@ def wait(handle: TriggerFlowExecution, timeout: float | None) -> Verb[Execution]
     deadline = None if timeout is None else time.monotonic() + timeout
     polls = 0
     while True:
-        yield from drained(handle, patient=timeout is None)
         row: Execution = yield Db(lambda: _finish_due(handle))
         if not row.active_steps:
             return row
+        if handle.runs_inline:
+            yield from drained(handle, patient=timeout is None)
+            row = yield Db(lambda: _finish_due(handle))
+            if not row.active_steps:
+                return row
         if (yield Db(lambda: connections[handle.using].in_atomic_block)):
             raise exceptions.WaitTimeoutError(
                 f"execution {handle.id} has active steps that nobody can run while this transaction is open"
@@ -321,8 +325,7 @@ def _finish_due(handle: TriggerFlowExecution) -> Execution:
 
 
 def _row(handle: TriggerFlowExecution) -> Execution:
-    rows = Execution.objects.using(handle.using).annotate(db_now=clock.expression()).defer("input")
-    row = rows.filter(pk=handle.pk).first()
+    row = selects.EXECUTION.first(handle.using, pk=handle.pk)
     if row is None:
         raise exceptions.UnknownExecutionError(f"there is no execution {handle.id}")
     return row
