@@ -111,6 +111,21 @@ def test_the_database_that_is_looked_at_is_that_of_the_settings() -> None:
         assert ids(checks.check_sqlite(None)) == ["E002"]
 
 
+@pytest.mark.parametrize(
+    ("vendor", "told"), [("sqlite", []), ("postgresql", []), ("mysql", ["E013"]), ("oracle", ["E013"])]
+)
+def test_a_database_that_is_not_supported_is_an_error(
+    vendor: str, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(connections["default"]), "vendor", vendor)
+    assert ids(checks.check_vendor(None)) == told
+
+
+def test_a_database_that_the_settings_do_not_have_is_not_looked_at() -> None:
+    with override_settings(TRIGGERFLOW={"DATABASE": "unknown"}):
+        assert checks.check_vendor(None) == []
+
+
 # -- flows
 
 

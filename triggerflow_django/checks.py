@@ -30,6 +30,21 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> l
 
 
 @register(Tags.compatibility)
+def check_vendor(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """E013: a database on which nobody has shown that executions are safe."""
+    alias = _alias()
+    if alias not in settings.DATABASES or connections[alias].vendor in ("sqlite", "postgresql"):
+        return []
+    return [
+        Error(
+            f"The database {alias!r} is {connections[alias].display_name}; executions live on SQLite or PostgreSQL.",
+            hint='Name another one: TRIGGERFLOW = {"DATABASE": "the alias of a PostgreSQL"}.',
+            id="triggerflow.E013",
+        )
+    ]
+
+
+@register(Tags.compatibility)
 def check_sqlite(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
     """E002, W003, W004: a SQLite database on which executions cannot live, or not well beside other writers."""
     alias = _alias()

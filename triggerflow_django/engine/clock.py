@@ -20,7 +20,6 @@ _SQL: Final = {
     "postgresql": "CLOCK_TIMESTAMP()",
     # Compared as text with what Python stores: six digits, or a moment would come after itself.
     "sqlite": "(STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW') || '000')",
-    "mysql": "SYSDATE(6)",
 }
 
 #: Without time zones Django stores local time; PostgreSQL converts by itself.

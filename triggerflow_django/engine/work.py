@@ -34,8 +34,8 @@ from triggerflow_django.runtime.resources import Resources
 logger = logging.getLogger(__name__)
 
 _COMMIT_TRIES: Final = 7
-#: By which a database asks to try a transaction again (serialization failure, deadlock, lock timeout): SQLSTATE, MySQL.
-_TRY_AGAIN: Final = frozenset({"40001", "40P01", "55P03", 1213, 1205})
+#: By which a database asks to try a transaction again (serialization failure, deadlock, lock timeout).
+_TRY_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
 #: Seconds a chunk may need to end after its timeout has struck before its step is given up to others.
 _OVERTIME: Final = 5.0
 
@@ -269,7 +269,7 @@ class Work:
         as the chunk's, like any other, and its ``retries`` say how often it is run.
         """
         code = getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)
-        if error is not self.raised or (isinstance(code, str | int) and code in _TRY_AGAIN):
+        if error is not self.raised or (isinstance(code, str) and code in _TRY_AGAIN):
             return False
         # One that was lost has been replaced by now.
         return connections[self.context.using].connection is self._connection
@@ -373,8 +373,8 @@ class Work:
             value=value, changes=self.journal.changes, effects=effects, pause=self.journal.pause, tokens=self.tokens
         )
 
-    def _open_savepoint(self) -> str:
-        return transaction.savepoint(using=self.context.using)
+    def _open_savepoint(self) -> str | None:
+        return connections[self.context.using].savepoint()
 
     def _keep(self, savepoint: str) -> None:
         try:
