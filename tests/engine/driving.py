@@ -45,10 +45,8 @@ USING = "default"
 
 def new(flow: TriggerFlow, **changes: Any) -> starting.NewExecution:
     """An execution to be started: inline, and without closing by itself."""
-    values: dict[str, Any] = {"auto_close": False, "skip_exceptions": flow.skip_exceptions}
-    return starting.NewExecution(
-        id=new_id(), flow_name=flow.name, graph=flow.graph, runner=Runner.INLINE, **(values | changes)
-    )
+    values: dict[str, Any] = {"runner": Runner.INLINE, "auto_close": False, "skip_exceptions": flow.skip_exceptions}
+    return starting.NewExecution(id=new_id(), flow_name=flow.name, graph=flow.graph, **(values | changes))
 
 
 def start(flow: TriggerFlow, value: Any = None, **changes: Any) -> uuid.UUID:

@@ -4,8 +4,9 @@ A point is a verb of the engine and a moment of it:
 
 - ``entered``: the verb has been called and has done nothing yet;
 - ``written``: everything is written, COMMIT has not been sent;
-- ``committed``: the database has acknowledged the COMMIT, and no code after it has run;
-- ``left``: the verb is about to return (for verbs that are one statement without a transaction: it is committed).
+- ``committed``: the database has acknowledged the COMMIT (or the one statement, where the verb has no transaction), and
+  no code after it has run;
+- ``left``: the verb is about to return.
 
 ``chunk`` is the one point that user code reaches by itself, by ``reach()``, after it has written its rows.
 """
@@ -16,6 +17,7 @@ import functools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,27 +25,59 @@ from typing import Any, Final
 from django.conf import settings
 from django.db import OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 
-from tests.faults.processes import Link
-from triggerflow_django.engine import claim, commit, deadlines, decide, fail, lifecycle, start
+from tests.faults.processes import PATIENCE, Link
+from triggerflow_django import wakeups
+from triggerflow_django.engine import (
+    claim,
+    clock,
+    commit,
+    deadlines,
+    decide,
+    emit,
+    fail,
+    hand_over,
+    heartbeat,
+    lifecycle,
+    restore,
+    retry,
+    start,
+    sweep,
+)
 from triggerflow_django.engine.transition import Transition
 from triggerflow_django.engine.work import Work
 
 #: The verbs, and where their function lives; the engine calls each through its module or class.
 VERBS: Final[dict[str, tuple[Any, str]]] = {
+    "ensure": (start, "ensure"),
     "start": (start, "start"),
-    "claim": (claim, "claim"),
+    "claim": (claim, "claim_found"),
     "commit": (commit, "complete"),
     "atomic": (Work, "run_atomic"),
     "fail": (fail, "attempt"),
+    "renew": (heartbeat, "renew"),
     "decide": (decide, "decide"),
+    "emit": (emit, "emit"),
+    "write state": (emit, "write_state"),
+    "seal": (lifecycle, "seal"),
+    "unseal": (lifecycle, "unseal"),
     "close": (lifecycle, "request_close"),
     "cancel": (lifecycle, "cancel"),
+    "abandon": (lifecycle, "abandon"),
+    "retry": (retry, "retry"),
+    "hand over": (hand_over, "hand_over"),
+    "load": (restore, "restore"),
+    "turn": (sweep, "sweep_in_turn"),
     "lost": (fail, "lost"),
     "deadline": (deadlines, "pass_deadline"),
     "auto_close": (lifecycle, "auto_close"),
     "force_close": (lifecycle, "force_close"),
+    "ring for ready": (sweep, "ring_for_ready"),
+    "ring": (wakeups, "ring"),
 }
+#: What writes a verb's rows, where that is not its transition.
+_WRITERS: Final[dict[str, tuple[Any, str]]] = {"load": (restore._Restoring, "insert")}
 
 
 class BoomError(RuntimeError):
@@ -52,7 +86,7 @@ class BoomError(RuntimeError):
 
 @dataclass(frozen=True)
 class Point:
-    """Where a fault strikes. ``node``: only for steps of that node."""
+    """Where a fault strikes. ``node``: only for steps of that node; of ``ring``: only inside of that verb."""
 
     verb: str
     moment: str
@@ -82,6 +116,7 @@ def lose_answer(_link: Link) -> None:
 
 def cut(_link: Link | None = None) -> None:
     """The server ends this connection; whoever uses it next finds out."""
+    connection.ensure_connection()
     raw: Any = connection.connection
     other = connection.copy()
     with other.cursor() as cursor:
@@ -107,6 +142,11 @@ def hold(link: Link) -> None:
     link.wait_for("go on")
 
 
+def freeze(link: Link) -> None:
+    """Stand still; the test stops the process, lets two leases run out, continues it and tells it what time it is."""
+    clock.set_offset(link.hear())
+
+
 def hold_and_lose_answer(link: Link) -> None:
     """Stand still, then a database error: what is found afterwards is somebody else's."""
     hold(link)
@@ -120,6 +160,10 @@ FAULTS: Final[dict[str, Callable[[Link], None]]] = {
     "cut": cut,
     "late": lose_sight,
     "hold": hold,
+    "freeze": freeze,
+    # What is done to Redis, the test does.
+    "redis down": hold,
+    "flushall": hold,
     "hold, error": hold_and_lose_answer,
 }
 
@@ -145,12 +189,20 @@ def arm(link: Link, point: Point, fault: str) -> None:
     if point.verb == "chunk":
         _armed = lambda node: strike() if node == point.node else None  # noqa: E731
         return
+    if point.verb == "renew":
+        beating, point = point.node, Point("renew", point.moment)
+        _armed = lambda node: _beat(strike) if node == beating else None  # noqa: E731
     inside = threading.local()
+    if point.verb == "ring":
+        _wrap_verb(Point(point.node, ""), strike, inside)
+        _wrap_verb(Point("ring", point.moment), strike, threading.local(), only_if=inside)
+        return
     _wrap_verb(point, strike, inside)
     if point.moment == "written":
-        _strike_after(Transition, "save", strike, inside)
+        _strike_after(*_WRITERS.get(point.verb, (Transition, "save")), strike, inside)
     elif point.moment == "committed":
         _strike_after(BaseDatabaseWrapper, "_commit", strike, inside)
+        _strike_after(CursorWrapper, "_execute", strike, inside, if_=_is_a_commit)
 
 
 class _Strike:
@@ -160,22 +212,50 @@ class _Strike:
         self._link = link
         self._fault = fault
         self._has_struck = False
+        self.is_over = threading.Event()
 
     def __call__(self) -> None:
         if self._has_struck:
             return
         self._has_struck = True
         self._link.say("reached")
-        self._fault(self._link)
+        try:
+            self._fault(self._link)
+        finally:
+            self.is_over.set()
 
 
-def _wrap_verb(point: Point, strike: _Strike, inside: threading.local) -> None:
+def _beat(strike: _Strike) -> None:
+    """Let this process's heart beat now, be struck, and beat once more."""
+    real, renewed = heartbeat.renew, threading.Event()
+
+    def renew(lease: heartbeat.Lease) -> int:
+        has_struck = strike.is_over.is_set()
+        held = real(lease)
+        if has_struck:
+            renewed.set()
+        return held
+
+    heartbeat.renew = renew
+    deadline = time.monotonic() + PATIENCE
+    heart = heartbeat.heartbeat
+    while not renewed.wait(0.005):
+        assert time.monotonic() < deadline, "the heart does not beat"
+        with heart._wake:
+            for lease in heart._leases.values():
+                lease.next_beat = 0.0
+            heart._wake.notify()
+
+
+def _wrap_verb(
+    point: Point, strike: _Strike, inside: threading.local, *, only_if: threading.local | None = None
+) -> None:
     owner, name = VERBS[point.verb]
     real = getattr(owner, name)
 
     @functools.wraps(real)
     def verb(*arguments: Any, **options: Any) -> Any:
-        if point.node and _node_of(arguments[0]) != point.node:
+        if not _is_meant(point, arguments) or (only_if is not None and not getattr(only_if, "verb", False)):
             return real(*arguments, **options)
         if point.moment == "entered":
             strike()
@@ -191,17 +271,30 @@ def _wrap_verb(point: Point, strike: _Strike, inside: threading.local) -> None:
     setattr(owner, name, verb)
 
 
-def _node_of(subject: Any) -> str:
-    return str(getattr(subject, "step", subject).node)
+def _is_meant(point: Point, arguments: tuple[Any, ...]) -> bool:
+    subject = arguments[0] if arguments else None
+    if isinstance(subject, list):  # of a claim: what was found
+        subject = subject[0] if subject else None
+        if subject is None:
+            return False
+    return not point.node or str(getattr(subject, "step", subject).node) == point.node
 
 
-def _strike_after(owner: type, name: str, strike: _Strike, inside: threading.local) -> None:
+def _is_a_commit(cursor: CursorWrapper, sql: Any, *_rest: Any) -> bool:
+    """Whether a statement was a transaction of its own."""
+    return not cursor.db.in_atomic_block and str(sql).lstrip()[:6].upper() in ("UPDATE", "INSERT", "DELETE")
+
+
+def _strike_after(
+    owner: Any, name: str, strike: _Strike, inside: threading.local, *, if_: Callable[..., bool] = lambda *_: True
+) -> None:
     real = getattr(owner, name)
 
     @functools.wraps(real)
-    def method(self: Any) -> None:
-        real(self)
-        if getattr(inside, "verb", False):
+    def method(self: Any, *arguments: Any) -> Any:
+        result = real(self, *arguments)
+        if getattr(inside, "verb", False) and if_(self, *arguments):
             strike()
+        return result
 
     setattr(owner, name, method)

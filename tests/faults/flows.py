@@ -17,6 +17,7 @@ from django.contrib.auth.models import Group
 from tests.faults.crashpoints import reach
 from tests.faults.processes import Link
 from triggerflow_django import TriggerFlow
+from triggerflow_django.definition import registry
 
 ITEMS = [1, 2, 3]
 GATE = "gate"
@@ -201,6 +202,71 @@ GATES = TriggerFlow(name="faults gates")
 GATES.for_each().to(("gate", _gate)).end_for_each().to(("keep", _keep))
 
 
+def _twice(data: Any) -> None:
+    """It raises in its first attempt, and leaves a row in the second."""
+    if data.attempt == 1:
+        raise ValueError("the first attempt raises")
+    leave(data, "twice")
+
+
+def _trying(name: str, **options: Any) -> TriggerFlow:
+    flow = TriggerFlow(name=name)
+    flow.to(flow.chunk("twice", atomic=True, **options)(_twice)).to(("keep", _keep))
+    return flow
+
+
+#: One that is tried again by itself, and one that somebody has to retry.
+RETRIED = _trying("faults retried", retries=1, backoff=0.001)
+UNLUCKY = _trying("faults unlucky")
+
+
+def _noted() -> TriggerFlow:
+    """It waits at a gate; an event and a written state key each leave a row."""
+    flow = TriggerFlow(name="faults noted")
+    flow.to(("ask", _ask)).to(flow.chunk("book", atomic=True)(_book))
+    flow.when("ping").to(flow.chunk("ping", atomic=True)(lambda data: leave(data, "pinged")))
+    flow.when({"runtime_data": "word"}).to(flow.chunk("word", atomic=True)(lambda data: leave(data, "worded")))
+    return flow
+
+
+NOTED = _noted()
+
+
+def _due(what: str, on_due: Any) -> TriggerFlow:
+    flow = TriggerFlow(name=f"faults due {what}")
+
+    def ask(data: Any) -> Any:
+        return data.pause_for(type="approval", interrupt_id=GATE, due_in=60, on_due=on_due)
+
+    flow.to(("ask", ask)).to(("keep", _keep))
+    flow.when("late").to(flow.chunk("late", atomic=True)(lambda data: leave(data, "late")))
+    return flow
+
+
+#: By what happens when the deadline passes.
+DUE = {
+    "answer": _due("answer", {"answer": "by default"}),
+    "overdue": _due("overdue", None),
+    "event": _due("event", {"event": "late", "value": 1}),
+    "fail": _due("fail", "fail"),
+}
+
+
 #: What children find by name.
-_all = (*ORDERS.values(), FAILING, *POISONED.values(), *STUBBORN.values(), WIDE, NAPS, GATES)
+_all = (
+    *ORDERS.values(), FAILING, *POISONED.values(), *STUBBORN.values(), WIDE, NAPS, GATES,
+    RETRIED, UNLUCKY, NOTED, *DUE.values(),
+)  # fmt: skip
 FLOWS: dict[str, TriggerFlow] = {flow.name: flow for flow in _all}
+
+
+def register() -> None:
+    """Let this process run these flows as a worker does, which finds them by name."""
+    for flow in FLOWS.values():
+        registry.register(flow)
+
+
+def unregister() -> None:
+    """Undo it."""
+    for flow in FLOWS.values():
+        registry.unregister(flow.name)

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any, Final
@@ -50,9 +50,13 @@ class Link:
         """Tell the test something."""
         self._pipe.send((word, value))
 
+    def hear(self) -> Any:
+        """What the test says next; ends when the test is gone."""
+        return self._pipe.recv()
+
     def wait_for(self, word: str) -> None:
         """Wait until the test says a word; end when the test is gone."""
-        heard = self._pipe.recv()
+        heard = self.hear()
         assert heard == word, f"the test said {heard!r} instead of {word!r}"
 
 
@@ -99,7 +103,7 @@ class Child:
                 said.append(self._pipe.recv())
         return said
 
-    def tell(self, word: str) -> None:
+    def tell(self, word: Any) -> None:
         """Say something to it."""
         self._pipe.send(word)
 
@@ -116,6 +120,11 @@ class Child:
         self._process.kill()
         self.exit_code()
 
+    def close(self) -> None:
+        """Give back what it holds here; it has ended."""
+        self._pipe.close()
+        self._process.close()
+
     def exit_code(self) -> int:
         """Wait for its end; -9 after SIGKILL."""
         self._process.join(PATIENCE)
@@ -127,11 +136,14 @@ class Child:
 class Crew:
     """Starts children and lets none outlive the test."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, preload: Sequence[str] = ()) -> None:
+        """``preload``: more modules for the fork server to import, if this is what starts it."""
         self._database_url = database_url
         self._children: list[Child] = []
+        #: The Redis that children started from here on ring at; ``None``: that of their settings.
+        self.redis_url: str | None = None
         with mock.patch.dict(os.environ, DATABASE_URL=database_url):
-            _context.set_forkserver_preload(_PRELOAD)
+            _context.set_forkserver_preload([*_PRELOAD, *preload])
             forkserver.ensure_running()
 
     def start(self, program: Callable[..., Any], *arguments: Any, **triggerflow: Any) -> Child:
@@ -142,7 +154,7 @@ class Crew:
         ours, theirs = _context.Pipe()
         process = _context.Process(
             target=_main,
-            args=(theirs, program, arguments, triggerflow, clock.offset(), self._database_url),
+            args=(theirs, program, arguments, triggerflow, clock.offset(), self._database_url, self.redis_url),
             daemon=True,
         )
         process.start()
@@ -160,6 +172,11 @@ class Crew:
             child.tell("go on")
         return children
 
+    def forget(self, child: Child) -> None:
+        """A child has ended and nobody wants to hear from it: give back its file descriptors."""
+        self._children.remove(child)
+        child.close()
+
     def dismiss(self) -> None:
         """Kill whoever is left."""
         for child in self._children:
@@ -174,13 +191,17 @@ def _main(
     triggerflow: dict[str, Any],
     offset: dt.timedelta,
     database_url: str,
+    redis_url: str | None,
 ) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     assert os.environ["DATABASE_URL"] == database_url, "the fork server was started for another database"
     link = Link(pipe)
     clock.set_offset(offset)
-    with override_settings(TRIGGERFLOW=triggerflow):
+    changed: dict[str, Any] = {"TRIGGERFLOW": triggerflow}
+    if redis_url is not None:
+        changed["RQ_QUEUES"] = {"triggerflow": {"URL": redis_url}}
+    with override_settings(**changed):
         try:
             result = program(link, *arguments)
         except BaseException as error:

@@ -81,7 +81,7 @@ def test_of_two_threads_that_decide_one_interrupt_one_wins_each_time() -> None:
             results = at_once(pool, by_code, by_a_user)
             assert sorted(results) == [InterruptNotWaitingError.__name__, WON]
             winners.append("code" if results[0] == WON else "user")
-        _close_connections(pool, 2)
+        close_connections(pool, 2)
     every_gate_was_decided_once(pk, ROUNDS, winners)
 
 
@@ -107,7 +107,7 @@ def test_of_an_answer_a_close_a_cancel_and_a_deadline_one_resolves_the_interrupt
     with ThreadPoolExecutor(4) as pool:
         for number in range(60):
             outcomes[_one_four_way_race(pool, travel, first=number % 4)] += 1
-        _close_connections(pool, 4)
+        close_connections(pool, 4)
     assert sum(outcomes.values()) == 60
     assert len(outcomes) > 1, "the same one wins every time: nothing was raced for"
 
@@ -152,7 +152,7 @@ def _one_four_way_race(pool: ThreadPoolExecutor, travel: Callable[[float], None]
     return f"{interrupt.status} by {doors}"
 
 
-def _close_connections(pool: ThreadPoolExecutor, threads: int) -> None:
+def close_connections(pool: ThreadPoolExecutor, threads: int) -> None:
     """Each of the pool's threads closes its own."""
     barrier = threading.Barrier(threads)
 
