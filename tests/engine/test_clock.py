@@ -49,6 +49,26 @@ def test_the_clock_moves_expressions_and_readings_alike(flow: TriggerFlow, trave
     assert 59 < (step.lease_expires_at - step.started_at).total_seconds() < 61
 
 
+def test_the_bound_of_a_search_is_now_wherever_the_clock_stands(flow: TriggerFlow, travel: Travel) -> None:
+    pk = driving.start(flow, [1])
+    assert Step.objects.filter(execution_id=pk, available_at__lte=clock.bound()).exists()
+    travel(-60)
+    assert not Step.objects.filter(execution_id=pk, available_at__lte=clock.bound()).exists()
+    travel(120)
+    assert Step.objects.filter(execution_id=pk, available_at__lte=clock.bound()).exists()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="asks PostgreSQL's planner")
+def test_an_index_is_searched_up_to_the_bound_and_no_further() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
+    due = Step.objects.filter(status="ready", queue="triggerflow").order_by("available_at", "pk")
+    assert "available_at <= (InitPlan" in due.filter(available_at__lte=clock.bound()).explain().split("Filter:")[0]
+    # The mere function is asked again for every entry.
+    assert "Filter: (available_at <=" in due.filter(available_at__lte=clock.expression()).explain()
+
+
 def test_times_are_of_the_kind_the_project_uses(flow: TriggerFlow, settings: Any) -> None:
     assert clock.read("default").tzinfo is not None
     settings.USE_TZ = False

@@ -172,7 +172,7 @@ def test_every_hot_query_reads_an_index_and_no_table(flow: TriggerFlow, pk: uuid
         "renewing leases": (lambda: heartbeat.renew(lease), {"triggerflow_step_lease"}),
         "pending of an execution": (
             lambda: reading.pending_interrupts(pk, "default"),
-            {"triggerflow_interrupt_waiting", "triggerflow_step_pkey", "triggerflow_decision_pkey"},
+            {"triggerflow_interrupt_waiting", "triggerflow_step_live"},
         ),
         "an interrupt by its id": (
             lambda: reading.interrupt(pk, "default", "gate-0"),

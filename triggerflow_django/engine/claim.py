@@ -24,7 +24,7 @@ def ready(using: str, **which: Any) -> QuerySet[Step]:
     """The steps that could be claimed now, oldest first, with the database's now and their execution's sequence."""
     return (
         Step.objects.using(using)
-        .filter(status=StepStatus.READY, available_at__lte=clock.expression(), **which)
+        .filter(status=StepStatus.READY, available_at__lte=clock.bound(), **which)
         .annotate(db_now=clock.expression(), sequence=F("execution__event_sequence"))
         .order_by("available_at", "pk")
     )

@@ -1,7 +1,7 @@
 """The only source of now: the database's clock, so that machines need not agree, plus an offset that tests may move.
 
-``expression()`` is for WHERE and SET; ``read()`` and the lock's annotation give a datetime that all writes of a
-transition share.
+``expression()`` is for WHERE and SET, ``bound()`` for searching an index; ``read()`` and the lock's annotation give a
+datetime that all writes of a transition share.
 """
 
 from __future__ import annotations
@@ -38,6 +38,18 @@ class DatabaseNow(Func):
         return _sql(connection).replace("%", "%%"), []
 
 
+class DatabaseNowOnce(DatabaseNow):
+    """The database's clock, read once for a statement, so that an index can be searched up to it.
+
+    PostgreSQL takes its clock for something that changes from row to row, and would compare every entry of the index.
+    """
+
+    def as_sql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
+        """The vendor's function as a value of its own."""
+        sql, params = super().as_sql(compiler, connection, **extra)
+        return (f"(SELECT {sql})" if connection.vendor == "postgresql" else sql), params
+
+
 def _sql(connection: Any) -> str:
     if connection.vendor == "sqlite" and not settings.USE_TZ:
         return _LOCAL_SQLITE
@@ -48,6 +60,11 @@ def expression(*, plus: float = 0.0) -> Combinable:
     """Now, ``plus`` seconds, as a database expression."""
     shift = _offset + dt.timedelta(seconds=plus)
     return DatabaseNow() + shift if shift else DatabaseNow()
+
+
+def bound() -> Combinable:
+    """Now, for finding what is due: an index on a time ends there, and what is due later is not even looked at."""
+    return DatabaseNowOnce() + _offset if _offset else DatabaseNowOnce()
 
 
 def read(using: str) -> dt.datetime:

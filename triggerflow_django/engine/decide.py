@@ -106,13 +106,17 @@ def require_waiting(interrupt: Interrupt) -> None:
     """
     if interrupt.status == InterruptStatus.WAITING:
         return
+    raise exceptions.InterruptNotWaitingError(
+        f"interrupt {interrupt.interrupt_id!r} {_became_of(interrupt)}; nothing was changed"
+    )
+
+
+def _became_of(interrupt: Interrupt) -> str:
     decision = interrupt.decision
     when = interrupt.resolved_at.isoformat(timespec="seconds") if interrupt.resolved_at else "an unknown time"
     if decision is not None:
-        told = f"was decided by {decision.actor_label or decision.door} at {when}"
-    else:
-        told = f"was {interrupt.status} at {when}"
-    raise exceptions.InterruptNotWaitingError(f"interrupt {interrupt.interrupt_id!r} {told}; nothing was changed")
+        return f"was decided by {decision.actor_label or decision.door} at {when}"
+    return f"was {interrupt.status} at {when}"
 
 
 def _is_replay(interrupt: Interrupt, payload: Any, request_id: str | None) -> bool:
@@ -122,6 +126,6 @@ def _is_replay(interrupt: Interrupt, payload: Any, request_id: str | None) -> bo
     if not jsongate.same(decision.payload, payload):
         raise exceptions.RequestIdConflictError(
             f"request id {request_id!r} was used before for interrupt {interrupt.interrupt_id!r}, with another "
-            "answer; nothing was changed"
+            f"answer: it {_became_of(interrupt)}; nothing was changed"
         )
     return True

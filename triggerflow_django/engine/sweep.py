@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from django.db import DatabaseError, connections
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 
 from triggerflow_django import conf, wakeups
 from triggerflow_django.engine import clock, deadlines, fail, lifecycle
@@ -79,17 +79,25 @@ def sweep_in_turn(*, using: str) -> SweepReport | None:
 
 
 def ring_for_ready(using: str) -> None:
-    """Ring for queues with ready steps and no bell: their bells were lost, or the steps became ready by the clock."""
-    waiting = (
-        Step.objects.using(using)
-        .filter(status=StepStatus.READY, available_at__lte=clock.expression())
-        .exclude(queue="")
-        .values_list("queue")
-        .annotate(steps=Count("pk"))
-        .order_by("queue")
-    )
-    for queue, steps in waiting:
-        wakeups.ring(queue, steps, if_silent=True)
+    """Ring for queues with ready steps and no bell: their bells were lost, or the steps became ready by the clock.
+
+    It reads as many rows as there are bells to ring, however many steps are ready.
+    """
+    most = conf.get_settings().MAX_BELLS
+    queue = _next_queue(using, "")
+    while queue is not None:
+        due = _ready(using, queue=queue, available_at__lte=clock.bound()).order_by("available_at", "pk")
+        if steps := len(due.values_list("pk")[:most]):
+            wakeups.ring(queue, steps, if_silent=True)
+        queue = _next_queue(using, queue)
+
+
+def _next_queue(using: str, queue: str) -> str | None:
+    return _ready(using, queue__gt=queue).order_by("queue").values_list("queue", flat=True).first()
+
+
+def _ready(using: str, **which: Any) -> QuerySet[Step]:
+    return Step.objects.using(using).filter(status=StepStatus.READY, **which)
 
 
 def _each(report: SweepReport, rows: Iterable[Any], act: Callable[[Any], bool]) -> int:
@@ -110,26 +118,26 @@ def _each(report: SweepReport, rows: Iterable[Any], act: Callable[[Any], bool]) 
 
 
 def _expired(using: str) -> QuerySet[Step]:
-    steps = Step.objects.using(using).filter(status=StepStatus.RUNNING, lease_expires_at__lte=clock.expression())
+    steps = Step.objects.using(using).filter(status=StepStatus.RUNNING, lease_expires_at__lte=clock.bound())
     return steps.defer("input", "output", "error").order_by("lease_expires_at")[:BATCH]
 
 
 def _overdue(using: str) -> QuerySet[Interrupt]:
     interrupts = Interrupt.objects.using(using).filter(
-        status=InterruptStatus.WAITING, overdue_at__isnull=True, due_at__isnull=False, due_at__lte=clock.expression()
+        status=InterruptStatus.WAITING, overdue_at__isnull=True, due_at__isnull=False, due_at__lte=clock.bound()
     )
     return interrupts.only("pk", "execution_id").order_by("due_at")[:BATCH]
 
 
 def _idle(using: str) -> QuerySet[Execution]:
     executions = Execution.objects.using(using).filter(
-        auto_close_at__isnull=False, auto_close_at__lte=clock.expression(), lifecycle=Lifecycle.OPEN
+        auto_close_at__isnull=False, auto_close_at__lte=clock.bound(), lifecycle=Lifecycle.OPEN
     )
     return executions.only("pk").order_by("auto_close_at")[:BATCH]
 
 
 def _closing(using: str) -> QuerySet[Execution]:
     executions = Execution.objects.using(using).filter(
-        close_by__isnull=False, close_by__lte=clock.expression(), closing=True
+        close_by__isnull=False, close_by__lte=clock.bound(), closing=True
     )
     return executions.only("pk").order_by("close_by")[:BATCH]

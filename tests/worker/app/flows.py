@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
 import signal
 import time
@@ -12,8 +13,12 @@ from django.contrib.auth.models import Group
 from django.db import connection
 
 from triggerflow_django import TriggerFlow, TriggerFlowRuntimeData
+from triggerflow_django.engine import clock
 
 SECONDS = 60
+#: How far a worker's clock is ahead, where a test starts one that lives later.
+if days := os.environ.get("TESTS_DAYS_LATER"):
+    clock.set_offset(dt.timedelta(days=float(days)))
 
 
 def effect(data: TriggerFlowRuntimeData) -> object:
@@ -35,6 +40,20 @@ def ask(data: TriggerFlowRuntimeData) -> object:
 def note(data: TriggerFlowRuntimeData) -> None:
     """Leave the value in the state."""
     data.set_state("noted", data.input)
+
+
+def ask_shortly(data: TriggerFlowRuntimeData) -> object:
+    """A question that its deadline answers."""
+    return data.pause_for(
+        type="approval", interrupt_id="gate", resume_to="next", due_in=0.5, on_due={"answer": "by default"}
+    )
+
+
+def fail_once(data: TriggerFlowRuntimeData) -> object:
+    """It raises in its first attempt."""
+    if data.attempt == 1:
+        raise ValueError("the first attempt raises")
+    return data.input
 
 
 def backend(data: TriggerFlowRuntimeData) -> None:
@@ -104,3 +123,9 @@ backends.to(backend)
 
 elsewhere = TriggerFlow(name="worker elsewhere")
 elsewhere.to(elsewhere.chunk(queue="other")(passed)).to(note)
+
+due = TriggerFlow(name="worker due")
+due.to(ask_shortly).to(due.chunk(atomic=True)(effect)).to(note)
+
+flaky = TriggerFlow(name="worker flaky")
+flaky.to(flaky.chunk(retries=1, backoff=0.2)(fail_once)).to(flaky.chunk(atomic=True)(effect)).to(note)
