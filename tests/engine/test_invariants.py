@@ -86,17 +86,24 @@ def test_1_of_two_answers_at_the_same_moment_one_wins_and_the_other_hears_of_it(
 
 
 def test_1_only_one_function_of_the_package_resumes_an_interrupt() -> None:
-    places = [
+    places = {
         f"{name}:{getattr(inside, 'name', '')}"
         for name, tree in modules()
         for inside in ast.walk(tree)
         if isinstance(inside, ast.FunctionDef | ast.AsyncFunctionDef)
         for node in ast.walk(inside)
-        if isinstance(node, ast.Dict | ast.keyword)
-        for value in (node.values if isinstance(node, ast.Dict) else [node.value])
+        if isinstance(node, ast.Dict | ast.keyword | ast.Assign)
+        for value in _written(node)
         if isinstance(value, ast.Attribute) and value.attr == "RESUMED"
-    ]
-    assert places == ["engine/resolve.py:resume"]
+    }
+    assert places == {"engine/resolve.py:resume"}
+
+
+def _written(node: ast.Dict | ast.keyword | ast.Assign) -> list[ast.expr]:
+    """The values of a dictionary, an argument by name or an assignment."""
+    if isinstance(node, ast.Dict):
+        return node.values
+    return node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
 
 
 # -- 2
