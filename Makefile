@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help demo test test-sqlite test-postgres demo-once lint format smoke-django6 bench clean
+.PHONY: help demo test test-sqlite test-postgres demo-once lint format smoke-django6 bench soak mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -66,6 +66,13 @@ smoke-django6: ## the smoke tests with Django 6 on Python 3.13
 
 bench: .venv-bench/.installed ## figures beside the database's own speed: inline, one worker, two workers
 	exec .venv-bench/bin/python -m benchmarks $(BENCH_ARGS)
+
+# Arguments: make soak SOAK_ARGS="--executions 200 --seed 7"; see python -m tests.soak --help
+soak: $(VENV)/.installed ## a thousand executions under kills, flushes and crashes; then the controls
+	exec $(BIN)/python -m tests.soak --guarded $(SOAK_ARGS)
+
+mutants: $(VENV)/.installed ## take out one guard at a time; does a test notice?
+	exec $(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
 clean: ## delete the environments and caches
 	rm -rf .venv .venv-django6 .venv-bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -68,7 +68,7 @@ def test_of_an_answer_a_close_a_cancel_and_a_deadline_one_wins_five_hundred_time
     with capfd.disabled():
         database = "postgresql" if IS_POSTGRES else "sqlite"
         sys.stderr.write(f"\nraces to the end on {database}: {ROUNDS} rounds, won by {dict(outcomes)}\n")
-    nothing_moves_them_any_more(pks, asked)
+    nothing_moves_them_any_more(pks[::5], asked)
 
 
 def race(children: list[Child], acts: tuple[str, ...], pk: uuid.UUID, interrupt: Interrupt) -> str:
