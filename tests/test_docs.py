@@ -112,7 +112,8 @@ def run(page: Path) -> dict[str, Any]:
 def run_block(block: documents.Block, namespace: dict[str, Any] | None = None) -> dict[str, Any]:
     """Run one block; a traceback shows the page and the line in it."""
     namespace = {} if namespace is None else namespace
-    exec(compile("\n" * block.line + block.text, str(block.page), "exec"), namespace)  # noqa: S102 - our own pages
+    code = compile("\n" * block.line + block.text, str(block.page), "exec", dont_inherit=True)
+    exec(code, namespace)  # noqa: S102 - our own pages
     return namespace
 
 

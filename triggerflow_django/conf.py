@@ -185,6 +185,13 @@ class Settings:
         _COUNT,
         "The largest list to fan out over and the largest result of a join, in bytes of JSON.",
     )
+    STREAM_ITEM_BYTES: int = _setting(64 * 1024, _COUNT, "The largest item of a runtime stream, in bytes of JSON.")
+    STREAM_MAX_ITEMS: int = _setting(
+        100_000, _COUNT, "How many items of one runtime stream are kept at most; then the oldest go."
+    )
+    STREAM_RETENTION_SECONDS: float | None = _setting(
+        7 * 86_400, _POSITIVE_OR_NONE, "How long the runtime stream of a closed execution is kept. None: for good."
+    )
     JSON_MAX_DEPTH: int = _setting(jsongate.VALUE.depth, _DEPTH, "How many lists and dicts may lie inside one another.")
 
     @property
@@ -201,6 +208,11 @@ class Settings:
     def value_limits(self) -> jsongate.Limits:
         """For values between chunks and the state."""
         return jsongate.Limits(self.VALUE_MAX_BYTES, None, None, self.JSON_MAX_DEPTH)
+
+    @property
+    def stream_limits(self) -> jsongate.Limits:
+        """For items of runtime streams."""
+        return jsongate.Limits(self.STREAM_ITEM_BYTES, None, None, self.JSON_MAX_DEPTH)
 
     @property
     def fanout_limits(self) -> jsongate.Limits:

@@ -34,10 +34,39 @@ class MisplacedBlockError(TriggerFlowError, NotImplementedError):
     code = "misplaced_block"
 
 
+class MappingTypeError(TriggerFlowError, TypeError):
+    """``to_sub_flow`` was given something of another type than it takes."""
+
+    code = "mapping_type"
+
+
 class UnknownChunkError(TriggerFlowError, NotImplementedError):
     """A chunk was named that the flow does not have."""
 
     code = "unknown_chunk"
+
+
+class BlueprintError(TriggerFlowError, ValueError):
+    """A flow as data is malformed; the message starts with the path."""
+
+    code = "invalid_blueprint"
+
+
+class BlueprintTypeError(TriggerFlowError, TypeError):
+    """Something was to be loaded as a flow that is no mapping."""
+
+    code = "blueprint_type"
+
+
+class UnboundHandlerError(TriggerFlowError, ValueError):
+    """Functions of a flow that become data have no name, or names in data have no function; lists all of them."""
+
+    code = "unbound_handlers"
+
+    def __init__(self, message: str, missing: list[str]) -> None:
+        super().__init__(message)
+        #: One line for each, with its place.
+        self.missing = missing
 
 
 # -- finding things ---------------------------------------------------------------------------------------------------
@@ -67,10 +96,28 @@ class UnknownInterruptError(TriggerFlowError, KeyError):
     code = "unknown_interrupt"
 
 
+class UnknownInterventionError(TriggerFlowError, KeyError):
+    """No intervention with that id has been inserted in this execution."""
+
+    code = "unknown_intervention"
+
+
 class UnknownStepError(TriggerFlowError, KeyError):
     """The execution has no step with that id that this verb could act on."""
 
     code = "unknown_step"
+
+
+class UnknownSubFlowError(TriggerFlowError, KeyError):
+    """The execution has no sub flow with that frame id."""
+
+    code = "unknown_sub_flow"
+
+
+class MappingPathError(TriggerFlowError, KeyError):
+    """A path of ``capture`` or ``write_back`` leads to nothing."""
+
+    code = "mapping_path"
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
@@ -110,6 +157,16 @@ class AnswerSchemaError(TriggerFlowError, ValueError):
         self.errors = errors or []
 
 
+class ContractError(TriggerFlowError, ValueError):
+    """An input, stream item or result does not match the flow's contract; ``errors`` lists every failing path."""
+
+    code = "contract"
+
+    def __init__(self, message: str, errors: list[dict[str, str]] | None = None) -> None:
+        super().__init__(message)
+        self.errors = errors or []
+
+
 class KeyConflictError(TriggerFlowError, ValueError):
     """The business key was used before, with another input."""
 
@@ -135,6 +192,12 @@ class InterruptNotWaitingError(TriggerFlowError, ValueError):
     """The interrupt was already decided, cancelled or expired; the message says by whom and when."""
 
     code = "interrupt_not_waiting"
+
+
+class InterventionStatusError(TriggerFlowError, ValueError):
+    """An intervention was marked consumed that is not inserted."""
+
+    code = "intervention_status"
 
 
 class RequestIdConflictError(TriggerFlowError, ValueError):
@@ -176,10 +239,28 @@ class InvalidPolicyError(TriggerFlowError, ValueError):
     code = "invalid_policy"
 
 
+class InterventionsOffError(TriggerFlowError, RuntimeError):
+    """The execution takes no interventions: no point in its flow, and not created with ``intervention_mode='auto'``."""
+
+    code = "interventions_off"
+
+
+class SubFlowsActiveError(TriggerFlowError, RuntimeError):
+    """A saved execution waits for sub flows, which are executions of their own and not in it."""
+
+    code = "sub_flows_active"
+
+
 class NoHandleError(TriggerFlowError, RuntimeError):
     """A chunk paused in an execution nobody holds a handle of (``flow.start``)."""
 
     code = "no_handle"
+
+
+class MissingResourceError(TriggerFlowError, RuntimeError):
+    """A resource that the flow or the handle has declared to need is not there."""
+
+    code = "missing_resource"
 
 
 class NotIdleError(TriggerFlowError, RuntimeError):
@@ -215,6 +296,17 @@ class StepFailedError(TriggerFlowError, RuntimeError):
     """A step failed for good in another process; the message carries the stored error."""
 
     code = "step_failed"
+
+
+class SubFlowFailedError(TriggerFlowError, RuntimeError):
+    """A sub flow failed; the message carries the stored error."""
+
+    code = "sub_flow_failed"
+
+    def __init__(self, message: str, stored: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        #: The child's error as it was stored: ``type``, ``message``, ``traceback``.
+        self.stored = stored
 
 
 class ChunkTimeoutError(TriggerFlowError, TimeoutError):

@@ -171,7 +171,10 @@ def _act(execution: TriggerFlowExecution, act: Act, user: Any, *, run: str) -> d
         execution.cancel(reason=act.target, actor=user)
         return None
     request = None if act.request is None else f"{act.request}#{run}"
-    return execution.continue_with(act.target, act.value, actor=user, comment=act.comment, resume_request_id=request)
+    record: dict[str, Any] = execution.continue_with(
+        act.target, act.value, actor=user, comment=act.comment, resume_request_id=request
+    )
+    return record
 
 
 def _failure(execution_id: uuid.UUID) -> str:

@@ -18,7 +18,7 @@ from triggerflow_django.engine import claim as claims
 from triggerflow_django.engine import decide as deciding
 from triggerflow_django.engine import drain as drains
 from triggerflow_django.engine import start as starting
-from triggerflow_django.engine import status
+from triggerflow_django.engine import status, sub_flow
 from triggerflow_django.engine.commit import Committed
 from triggerflow_django.engine.work import Facts
 from triggerflow_django.models import (
@@ -191,6 +191,14 @@ def consistent(pk: uuid.UUID) -> Execution:
     waiting = asked.filter(status=InterruptStatus.WAITING).order_by("step_id").values_list("step_id", flat=True)
     assert list(paused) == list(waiting)
     assert Decision.objects.filter(execution_id=pk, interrupt__isnull=True).count() == 0
+    waited_for = Step.objects.filter(execution_id=pk, status=StepStatus.DELEGATED).order_by("pk")
+    children = Execution.objects.filter(parent_step_id__in=Step.objects.filter(execution_id=pk).values("pk"))
+    running = children.exclude(lifecycle=Lifecycle.CLOSED).order_by("parent_step_id")
+    if not execution.cancels_sub_flows:
+        assert list(waited_for.values_list("pk", flat=True)) == list(running.values_list("parent_step_id", flat=True))
+    assert {sub_flow.child_id(each) for each in waited_for} == set(
+        running.filter(parent_step_id__in=waited_for.values("pk")).values_list("pk", flat=True)
+    )
     return execution
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.db.utils import IntegrityError
 
 from tests.engine import driving
@@ -45,7 +46,7 @@ def test_what_is_claimed_cannot_be_claimed_again(flow: TriggerFlow) -> None:
     assert driving.claim(pk, flow) == []
     # Somebody who has seen them ready before, and comes late.
     late = claim.claim(
-        Step.objects.filter(pk__in=[step.pk for step in candidates]),
+        Step.objects.filter(pk__in=[step.pk for step in candidates]).annotate(root=F("execution__root_id")),
         token=uuid.uuid4(),
         limit=10,
         graph_of=lambda _step: flow.graph,

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.engine import driving
 from triggerflow_django import TriggerFlow
-from triggerflow_django.engine import claim, clock, commit, heartbeat, places, resolve, sweep
+from triggerflow_django.engine import claim, clock, commit, family, heartbeat, places, resolve, sweep
 from triggerflow_django.engine.transition import begin
 from triggerflow_django.handles import reading
 from triggerflow_django.models import Decision, Event, Execution, Interrupt, Join, JoinSlot, Step
@@ -168,11 +168,34 @@ def test_every_hot_query_reads_an_index_and_no_table(flow: TriggerFlow, pk: uuid
         "expired leases": (lambda: list(sweep._expired("default")), {"triggerflow_step_lease"}),
         "due interrupts": (lambda: list(sweep._overdue("default")), {"triggerflow_interrupt_due"}),
         "auto close": (lambda: list(sweep._idle("default")), {"triggerflow_exec_auto_close"}),
-        "closes to be forced": (lambda: list(sweep._closing("default")), {"triggerflow_exec_close_by"}),
+        "closes to be forced": (
+            lambda: list(sweep._closing("default")), {"triggerflow_exec_close_by", "triggerflow_exec_closing"}
+        ),
+        "closes that wait": (lambda: list(sweep._held_up("default")), {"triggerflow_exec_closing"}),
+        "sub flows to be cancelled": (lambda: list(sweep._cutting_off("default")), {"triggerflow_exec_cancels"}),
+        "sub flows of an execution": (
+            lambda: list(family.children(pk, "default")),
+            {"triggerflow_exec_parent", "triggerflow_step_timeline", "triggerflow_step_live"},
+        ),
+        "what runs below an execution": (
+            lambda: family.is_busy(pk, "default"),
+            {"triggerflow_step_live", "triggerflow_exec_root", "triggerflow_execution_pkey"},
+        ),
+        "what waits below an execution": (
+            lambda: list(family.waiting_below(pk, "default")),
+            {"triggerflow_interrupt_waiting", "triggerflow_exec_root", "triggerflow_execution_pkey"},
+        ),
+        "executions above one": (
+            lambda: family.is_cut_off(pk, using="default") or family.ancestors.cache_clear(),
+            {"triggerflow_execution_pkey", "triggerflow_step_pkey"},
+        ),
         "renewing leases": (lambda: heartbeat.renew(lease), {"triggerflow_step_lease"}),
         "pending of an execution": (
             lambda: reading.pending_interrupts(pk, "default"),
-            {"triggerflow_interrupt_waiting", "triggerflow_step_live"},
+            {
+                "triggerflow_interrupt_waiting", "triggerflow_step_live", "triggerflow_step_pkey",
+                "triggerflow_decision_pkey",
+            },
         ),
         "an interrupt by its id": (
             lambda: reading.interrupt(pk, "default", "gate-0"),

@@ -12,6 +12,7 @@ import pytest
 from tests.engine import driving
 from triggerflow_django import TriggerFlow, exceptions
 from triggerflow_django.engine import emit, lifecycle
+from triggerflow_django.engine.saved import read
 from triggerflow_django.models import Event, EventKind, Execution, Interrupt, Step
 from triggerflow_django.runtime.state import StateChange
 
@@ -182,3 +183,17 @@ def test_a_document_says_on_top_what_triggerflow_s_documentation_names(pk: uuid.
     assert document["interrupts"]["legal"]["resume_value"] == "yes"
     assert document["runtime_data"] == {"note": {"deep": [1, None]}}
     assert Event.objects.filter(execution_id=pk, kind=EventKind.STARTED).count() == 1
+
+
+@pytest.mark.parametrize("name", ["saved.yaml", "saved.YML"])
+def test_a_yaml_file_is_written_and_read_too(name: str, tmp_path: Path) -> None:
+    flow = TriggerFlow(name="yaml")
+    flow.to(lambda data: data.pause_for(interrupt_id="q", payload={"when": "2026-11-25", "n": [1, 2.5, None]}))
+    handle = flow.start_execution({"a": "ä: #"}, auto_close=False)
+    document = handle.save(tmp_path / name)
+    text = (tmp_path / name).read_text(encoding="utf-8")
+    assert text.startswith("schema_version: 1\n")
+    assert read(tmp_path / name) == read(str(tmp_path / name)) == read(text) == document
+    (tmp_path / name).write_text("a: &x [1]\nb: *x\n", encoding="utf-8")
+    with pytest.raises(exceptions.SnapshotError, match="aliases are not accepted"):
+        read(tmp_path / name)

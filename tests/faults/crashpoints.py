@@ -43,6 +43,7 @@ from triggerflow_django.engine import (
     restore,
     retry,
     start,
+    sub_flow,
     sweep,
 )
 from triggerflow_django.engine.transition import Transition
@@ -73,6 +74,8 @@ VERBS: Final[dict[str, tuple[Any, str]]] = {
     "deadline": (deadlines, "pass_deadline"),
     "auto_close": (lifecycle, "auto_close"),
     "force_close": (lifecycle, "force_close"),
+    "delegate": (sub_flow, "delegate"),
+    "cancel_below": (sub_flow, "cancel_below"),
     "ring for ready": (sweep, "ring_for_ready"),
     "ring": (wakeups, "ring"),
 }

@@ -90,6 +90,10 @@ MOMENTS_LEFT_OUT: Final[dict[tuple[str, str], str]] = {
     ),
     ("turn", "left"): "what follows its commit is the sweep, whose acts are rows of their own",
     **dict.fromkeys(
+        [(verb, moment) for verb in ("delegate", "cancel_below") for moment in ("entered", "written", "committed")],
+        "sub flows have a matrix of their own: tests/faults/test_sub_flow_faults.py",
+    ),
+    **dict.fromkeys(
         [
             (verb, "left")
             for verb in VERBS

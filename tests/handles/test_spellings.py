@@ -16,9 +16,19 @@ _IN_MEMORY = {
     TriggerFlow: {
         "chunk", "to", "side_branch", "batch", "for_each", "match", "if_condition", "collect", "when", "case",
         "elif_condition", "case_else", "else_condition", "end_match", "end_condition", "end_for_each",
-        "update_runtime_resources", "create_execution",
+        "update_runtime_resources", "create_execution", "set_contract", "end", "intervention_point",
+        "declare_resource_requirement",
+        "to_sub_flow",
+        "save_blueprint", "load_blueprint", "get_flow_config", "get_json_flow", "get_yaml_flow", "load_flow_config",
+        "load_json_flow", "load_yaml_flow", "register_chunk_handler", "register_condition_handler", "to_mermaid",
+        "to_svg",
+        "get_runtime_stream", "get_async_runtime_stream",  # each other's twin
     },
-    TriggerFlowExecution: {"adopt", "drain_operation", "ensure", "hide", "read_snapshot", "take_background_failures"},
+    TriggerFlowExecution: {
+        "declare_resource_requirement", "adopt", "drain_operation", "ensure", "hide", "read_snapshot",
+        "take_background_failures",
+        "get_runtime_stream", "get_async_runtime_stream",
+    },
     TriggerFlowRuntimeData: {"get_resource", "require_resource"},
     StateView: {"keys", "values", "items"},
 }  # fmt: skip

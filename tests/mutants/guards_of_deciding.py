@@ -20,7 +20,13 @@ DECIDING: Final = (
     ),
     Mutant(
         "a late answer is told so under the lock",
-        (Edit("engine/decide.py", "            require_waiting(interrupt)\n", ""),),
+        (
+            Edit(
+                "engine/decide.py",
+                "            require_waiting(interrupt)\n            authority",
+                "            authority",
+            ),
+        ),
         (
             "engine/test_decide_refused.py::test_a_late_answer_hears_that_it_is_late_rather_than_that_it_is_wrong",
             "engine/test_decide.py::test_a_late_answer_is_refused_saying_by_whom_and_when",
@@ -157,16 +163,12 @@ DECIDING: Final = (
     ),
     Mutant(
         "no answer to a sealed or closed execution",
-        (
-            Edit(
-                "engine/decide.py", '            transition.require_open(f"answer to interrupt {interrupt_id!r}")\n', ""
-            ),
-        ),
+        (Edit("engine/decide.py", "            transition.require_open(doing)\n", ""),),
         ("engine/test_decide_refused.py::test_a_sealed_execution_takes_no_answer",),
     ),
     Mutant(
         "no deadline opens a gate of a sealed execution",
-        (Edit("engine/deadlines.py", "    if transition.execution.lifecycle != Lifecycle.OPEN:\n", "    if False:\n"),),
+        (Edit("engine/deadlines.py", "    if execution.lifecycle != Lifecycle.OPEN or", "    if"),),
         ("engine/test_deadlines_locked.py::test_a_sealed_execution_only_marks_it_overdue",),
     ),
     Mutant(
@@ -211,7 +213,7 @@ DECIDING: Final = (
     ),
     Mutant(
         "a deadline that passed while sealed acts later",
-        (Edit("engine/closing.py", "    waiting.filter(pk__in=missed).update(overdue_at=None)\n", ""),),
+        (Edit("engine/closing.py", "        again.update(overdue_at=None)\n", "        del again\n"),),
         (
             "engine/test_deadlines_locked.py::test_a_deadline_that_passed_while_nothing_was_accepted_acts_once_it_is_open_again",
         ),

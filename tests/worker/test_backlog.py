@@ -118,11 +118,11 @@ def nothing_changes() -> None:
     assert wakeups.counts.rung == rung
 
 
-def test_a_sweep_with_nothing_to_do_sends_five_small_queries_and_one_out_of_turn_two(
+def test_a_sweep_with_nothing_to_do_sends_eight_small_queries_and_one_out_of_turn_two(
     bells: Bells, say: Callable[[str], None]
 ) -> None:
     idle = cost(nothing_changes)
-    assert (idle.statements, bells.client().dbsize()) == (5, 0)
+    assert (idle.statements, bells.client().dbsize()) == (8, 0)
     assert sweep_in_turn(using="default") is not None
     late = cost(lambda: sweep_in_turn(using="default"))
     say(f"a sweep with nothing to do: {idle}; out of turn: {late}")

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from triggerflow_django.admin import links, values
+from triggerflow_django.engine import family
 from triggerflow_django.models import (
     Decision,
     Event,
@@ -42,11 +43,13 @@ def of(row: Execution, site: AdminSite, request: Any) -> list[Part]:
     """The tables whose pages are on this site and open to this person. At most ``SHOWN`` rows of each, newest first;
     of what waits, the oldest.
     """
-    return [
+    parts = [
         part(row, site)
         for model, part in _PARTS.items()
         if site.is_registered(model) and site.get_model_admin(model).has_view_permission(request)
     ]
+    below = _sub_flows(row, site)
+    return [*parts, below] if below.lines else parts
 
 
 def inline_note(row: Execution) -> str:
@@ -112,6 +115,25 @@ def _steps(row: Execution, site: AdminSite) -> Part:
     )
 
 
+def _sub_flows(row: Execution, site: AdminSite) -> Part:
+    """What it has started, newest first."""
+    rows = family.children(row.pk, str(row._state.db)).reverse()
+    return _part(
+        row,
+        site,
+        _("Sub flows"),
+        rows.only("flow_name", "status", "started_at", "closed_at"),
+        (_("flow"), _("status"), _("started"), _("closed")),
+        lambda child: (
+            child.flow_name,
+            child.get_status_display(),
+            values.moment(child.started_at),
+            values.moment(child.closed_at),
+        ),
+        address=links.list_address(site, Execution),
+    )
+
+
 def _history(row: Execution, site: AdminSite) -> Part:
     rows = _rows(Event, row).order_by("-sequence")
     return _part(
@@ -143,11 +165,12 @@ def _part(
     rows: Any,
     heads: tuple[str, ...],
     told: Callable[[Any], tuple[str, ...]],
+    address: str = "",
 ) -> Part:
     found = list(rows[: SHOWN + 1])
     lines = []
     for one in found[:SHOWN]:
         first, *others = told(one)
         lines.append((links.to_row(site, rows.model, one.pk, first), *others))
-    address = links.list_address(site, rows.model, execution=row.pk)
+    address = address or links.list_address(site, rows.model, execution=row.pk)
     return Part(title=title, heads=heads, lines=lines, address=address, has_more=len(found) > SHOWN)

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from triggerflow_django.admin import belongings, links, values
 from triggerflow_django.admin.filters import ExecutionStatusFilter, FlowFilter
 from triggerflow_django.admin.read_only import ReadOnlyAdmin
+from triggerflow_django.engine import family
 from triggerflow_django.models import Execution, ExecutionStatus, Lifecycle, State
 
 
@@ -28,7 +29,7 @@ class ExecutionAdmin(ReadOnlyAdmin):
             {
                 "classes": ("triggerflow-plain",),
                 "fields": (
-                    "standing", "flow_name", "key", "about", "started_by", "started_at", "closed_at",
+                    "standing", "flow_name", "key", "about", "part_of", "started_by", "started_at", "closed_at",
                     "close_reason", "id",
                 ),
             },
@@ -72,6 +73,12 @@ class ExecutionAdmin(ReadOnlyAdmin):
         model = kind.model_class() if kind is not None else None
         name = f"{kind.name} {row.subject_id}" if kind is not None else row.subject_id
         return name if model is None else links.to_row(self.admin_site, model, row.subject_id, name)
+
+    @admin.display(description=_("sub flow of"))
+    def part_of(self, row: Execution) -> str:
+        """The execution that waits for it, where it runs as a sub flow."""
+        above = family.ancestors(row.pk, row._state.db) if row.root_id is not None else ()
+        return links.to_row(self.admin_site, Execution, above[0].id, above[0].flow_name) if above else "-"
 
     @admin.display(description="")
     def input_shown(self, row: Execution) -> str:

@@ -7,25 +7,36 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Callable
-from typing import Any, Literal, overload
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self, overload
 
 from triggerflow_django import exceptions, jsongate
+from triggerflow_django.definition.blueprint import BlueprintMethods
 from triggerflow_django.definition.chunk import UNSET, Chunk, ChunkOptions, Handler, _Unset
+from triggerflow_django.definition.contract import Contract, contract
 from triggerflow_django.definition.graph import START, Graph, GraphBuilder
+from triggerflow_django.definition.handlers import Handlers
 from triggerflow_django.definition.process import Attachable, Process
+from triggerflow_django.definition.sub_flow import FlowSubFlowMethods
+from triggerflow_django.diagrams.methods import DiagramMethods
 
 
-class FlowDefinition:
+class FlowDefinition(FlowSubFlowMethods, BlueprintMethods, DiagramMethods):
     """A graph of chunks under a name. Unnamed flows get a random name and cannot be registered usefully."""
 
-    def __init__(self, name: str | None = None, *, skip_exceptions: bool = False) -> None:
+    def __init__(
+        self, name: str | None = None, *, skip_exceptions: bool = False, blueprint: Mapping[str, Any] | None = None
+    ) -> None:
         if name is not None and not jsongate.is_name(name):
             raise exceptions.DefinitionError(f"flow name {name!r}: give a text of 1 to 200 characters")
         self.name = name or uuid.uuid4().hex
         #: Swallow the exceptions of chunks: the chain stops there, the execution is not failed.
         self.skip_exceptions = skip_exceptions
         self._builder = GraphBuilder(self.name)
+        self._handlers = Handlers()
+        self._has_name = name is not None
+        if blueprint is not None:
+            self.load_blueprint(blueprint)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -34,6 +45,33 @@ class FlowDefinition:
     def graph(self) -> Graph:
         """The graph as written so far, frozen."""
         return self._builder.build()
+
+    # -- contract
+
+    def set_contract(
+        self,
+        *,
+        initial_input: Any = None,
+        stream: Any = None,
+        result: Any = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Declare what the flow takes, streams and gives: each a JSON Schema (a dict) or, with pydantic, a Python type.
+        Replaces what was declared before. ``meta``: notes for whoever reads the contract.
+
+        An input is checked (types: coerced) before anything is stored, stream items and ``set_result`` values where a
+        chunk hands them over; a violation is a ``ContractError`` (a ``ValueError``).
+
+        Raises: DefinitionError for what is neither, and for types without pydantic.
+        """
+        self._builder.contract = contract(initial_input=initial_input, stream=stream, result=result, meta=meta)
+        self._builder.changed()
+        return self
+
+    @property
+    def contract(self) -> Contract:
+        """What was declared; ``contract.json_schemas()`` gives it as JSON Schema, for forms and OpenAPI."""
+        return self._builder.contract
 
     # -- chunks
 
@@ -128,6 +166,14 @@ class FlowDefinition:
     def when(self, triggers: Any, mode: Literal["and", "or", "simple_or"] = "and") -> Process:
         """A chain that starts at events. See ``Process.when``."""
         return self._start.when(triggers, mode)
+
+    def intervention_point(self, name: str | None = None, target: str | None = None) -> Process:
+        """A boundary for interventions at the start. See ``Process.intervention_point``."""
+        return self._start.intervention_point(name, target)
+
+    def end(self) -> Process:
+        """Deprecated: the input becomes the final result. See ``Process.end``."""
+        return self._start.end()
 
     def ____(self, *_args: object, **_kwargs: object) -> Process:
         """Nothing: a visual separator."""

@@ -8,6 +8,7 @@ that routing walks and the fingerprint describes.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -23,9 +24,11 @@ from triggerflow_django.definition.chunk import (
     may_read_state,
     takes_one_argument,
 )
+from triggerflow_django.definition.contract import NOTHING, Contract
+from triggerflow_django.definition.sub_flow import SubFlow
 
 Source = tuple[str, str]
-NodeKind = Literal["chunk", "when", "batch", "for_each", "match", "collect", "end"]
+NodeKind = Literal["chunk", "when", "batch", "for_each", "match", "collect", "end", "sub_flow"]
 
 START: Final[Source] = ("event", "START")
 #: Source types that come from user code or from outside; the others name a place inside the graph.
@@ -50,6 +53,8 @@ class Node:
     kind: NodeKind
     #: kind chunk: the user function.
     chunk: Chunk | None = None
+    #: kind sub_flow: the other flow. No part of the shape: the child is an execution with a shape of its own.
+    sub_flow: SubFlow | None = None
     #: kind when: and / or / simple_or; match: hit_first / hit_all; collect: filled_and_update / filled_then_empty.
     mode: str = ""
     #: kind when, batch, collect: the slots in declaration order.
@@ -71,6 +76,8 @@ class Graph:
     nodes: dict[str, Node]
     edges: dict[Source, tuple[Edge, ...]]
     fingerprint: str
+    #: What goes in and comes out. No part of the shape: a contract may change under executions that wait.
+    contract: Contract = NOTHING
 
     def listeners(self, source: Source) -> tuple[Edge, ...]:
         """The edges that leave a source; none where nobody listens."""
@@ -78,12 +85,31 @@ class Graph:
 
     @property
     def has_async_code(self) -> bool:
-        """Whether a chunk or a condition of it is a coroutine function."""
+        """Whether a chunk or a condition of it, or of a flow it contains, is a coroutine function."""
         return any(
             (node.chunk is not None and node.chunk.is_async)
             or any(callable(condition) and is_async(condition) for condition in node.conditions)
-            for node in self.nodes.values()
+            for graph in self.with_sub_flows()
+            for node in graph.nodes.values()
         )
+
+    @property
+    def has_sub_flows(self) -> bool:
+        """Whether it contains another flow."""
+        return any(node.sub_flow is not None for node in self.nodes.values())
+
+    def with_sub_flows(self) -> Iterator[Graph]:
+        """It, and the graphs of the flows it contains, each once (a flow may contain itself)."""
+        found: dict[int, Graph] = {id(self): self}
+        pending = [self]
+        while pending:
+            graph = pending.pop()
+            yield graph
+            for node in graph.nodes.values():
+                inner = node.sub_flow.flow.graph if node.sub_flow is not None else graph
+                if id(inner) not in found:
+                    found[id(inner)] = inner
+                    pending.append(inner)
 
     def problems(self) -> list[str]:
         """What is unfinished in it, in words: blocks that were opened and never closed, so that their values lead
@@ -110,6 +136,7 @@ class Draft:
     id: str
     kind: NodeKind
     chunk: Chunk | None = None
+    sub_flow: SubFlow | None = None
     mode: str = ""
     slots: list[str] = field(default_factory=list)
     conditions: list[Any] = field(default_factory=list)
@@ -123,6 +150,7 @@ class Draft:
             id=self.id,
             kind=self.kind,
             chunk=self.chunk,
+            sub_flow=self.sub_flow,
             mode=self.mode or ("filled_and_update" if self.kind == "collect" else ""),
             slots=tuple(self.slots),
             conditions=tuple(self.conditions),
@@ -139,18 +167,20 @@ class GraphBuilder:
         self.name = name
         self.drafts: dict[str, Draft] = {}
         self.edges: dict[Source, list[Edge]] = {}
+        self.contract = NOTHING
         #: The drafts of ``collect()`` by chain root and name, which a long node id does not show.
         self.collections: dict[tuple[str, str], Draft] = {}
         self._chunks: dict[tuple[str, tuple[int, ...]], Chunk] = {}
         self._by_name: dict[str, Chunk] = {}
-        self._roots: dict[str, int] = {}
+        #: How many chains begin with the same ``when()``.
+        self.roots: dict[str, int] = {}
         self._graph: Graph | None = None
 
     # -- nodes
 
     def unique_root(self, wanted: str) -> str:
         """A name for the chain of one ``when()`` call, so that two of them do not share their collections."""
-        self._roots[wanted] = ordinal = self._roots.get(wanted, 0) + 1
+        self.roots[wanted] = ordinal = self.roots.get(wanted, 0) + 1
         return wanted if ordinal == 1 else f"{wanted}#{ordinal}"
 
     def unique_id(self, wanted: str) -> str:
@@ -221,6 +251,16 @@ class GraphBuilder:
         """The chunk last made under that name."""
         return self._by_name.get(name)
 
+    def adopt(self, chunk: Chunk) -> None:
+        """Take a chunk that was made elsewhere, for the node of its id."""
+        self.drafts[chunk.id].chunk = chunk
+        self._chunks.setdefault((chunk.name, identity(chunk.handler)), chunk)
+        self._by_name[chunk.name] = chunk
+
+    def collection_of(self, node_id: str) -> tuple[str, str]:
+        """The chain root and the name of a ``collect()``."""
+        return next(key for key, draft in self.collections.items() if draft.id == node_id)
+
     # -- edges
 
     def connect(self, source: Source, node_id: str, slot: str | None = None) -> None:
@@ -240,7 +280,7 @@ class GraphBuilder:
         if self._graph is None:
             nodes = {draft.id: draft.freeze() for draft in self.drafts.values()}
             edges = {source: tuple(edges) for source, edges in self.edges.items()}
-            self._graph = Graph(self.name, nodes, edges, fingerprint(nodes, edges))
+            self._graph = Graph(self.name, nodes, edges, fingerprint(nodes, edges), self.contract)
         return self._graph
 
 

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from triggerflow_django import exceptions, jsongate
+from triggerflow_django.definition import deprecated, sub_flow
 from triggerflow_django.definition.chunk import Chunk, ChunkOptions, is_lambda
 from triggerflow_django.definition.graph import ELSE, TRIGGER_TYPES, Draft, GraphBuilder, Source
+from triggerflow_django.definition.intervention import InterventionPoint
+from triggerflow_django.definition.sub_flow import SubFlow, SubFlowMethods
 
-Attachable = Any  # a function, a chunk, the name of a chunk, or (name, function)
+Attachable = Any  # a function, a chunk, the name of a chunk, a flow, or (name, function or flow)
 _COLLECT_MODES: Final = ("filled_and_update", "filled_then_empty")
 
 
@@ -29,7 +32,7 @@ class Block:
     outer_slot: str | None
 
 
-class Process:
+class Process(SubFlowMethods):
     """A place in a flow to which more can be attached."""
 
     def __init__(
@@ -54,7 +57,8 @@ class Process:
     def to(self, chunk: Attachable, side_branch: bool = False, name: str | None = None) -> Process:
         """Run a chunk with the value of this place; go on with what it returns.
 
-        Takes a function, a chunk, the name of an existing chunk, or ``(name, function)``. With ``side_branch=True`` the
+        Takes a function, a chunk, the name of an existing chunk, ``(name, function)``, or another flow (see
+        ``to_sub_flow``). With ``side_branch=True`` the
         returned process still stands here.
 
         Raises: UnknownChunkError for a name the flow does not have; DefinitionError where a chunk would follow itself.
@@ -68,6 +72,18 @@ class Process:
     def side_branch(self, chunk: Attachable, name: str | None = None) -> Process:
         """Run a chunk with the value of this place, and stay here."""
         return self.to(chunk, side_branch=True, name=name)
+
+    def intervention_point(self, name: str | None = None, target: str | None = None) -> Process:
+        """A boundary at which pending interventions are inserted, those whose target is the same (``None``: those
+        without one); the value passes on.
+        """
+        wanted = name or self._builder.numbered(self._owner, "intervention_point")
+        return self.to((wanted, InterventionPoint(target)))
+
+    def end(self) -> Process:
+        """Deprecated: the value of this place becomes the final result, unless ``data.set_result`` gives one."""
+        deprecated.warn("end()", "write the result into the state")
+        return self.to(("end", deprecated.end))
 
     def ____(self, *_args: object, **_kwargs: object) -> Process:
         """Nothing: a visual separator in a long chain."""
@@ -265,7 +281,7 @@ class Process:
             raise exceptions.DefinitionError(f"when({name!r}): give an event's name, a chunk or a state key")
         return f"{kind}:{name}", (kind, name)
 
-    def _attach(self, item: Attachable, name: str | None) -> Chunk:
+    def _attach(self, item: Attachable, name: str | None) -> Chunk | SubFlow:
         if isinstance(item, str):
             known = self._builder.named_chunk(item)
             if known is None:
@@ -275,6 +291,8 @@ class Process:
             if len(item) != 2 or not isinstance(item[0], str):  # noqa: PLR2004
                 raise exceptions.DefinitionError(f"{item!r}: write (name, function)")
             name, item = item
+        if sub_flow.is_flow(item):
+            return sub_flow.attach(self._builder, item, owner=self._owner, name=name)
         if isinstance(item, Chunk):
             if self._builder.drafts.get(item.id) is None or self._builder.drafts[item.id].chunk is not item:
                 return self._builder.chunk(
@@ -285,7 +303,7 @@ class Process:
             return self._builder.chunk(item.handler, name=name, owner=self._owner, options=item.options)
         return self._builder.chunk(item, name=name, owner=self._owner, options=ChunkOptions())
 
-    def _refuse_following_itself(self, source: Source, chunk: Chunk) -> None:
+    def _refuse_following_itself(self, source: Source, chunk: Chunk | SubFlow) -> None:
         done = ("done", chunk.id)
         loops = [edge.node for edge in self._builder.edges.get(done, ())] if source[0] == "item" else []
         if source == done or source[1] in loops:

@@ -33,7 +33,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run this chunk with this value."""
+    """Run this chunk, or this sub flow, with this value."""
 
     node: str
     value: Any
@@ -163,7 +163,7 @@ class _Walker:
     def enter(self, edge: Edge, value: Any, scope: Scope, source: Source) -> Walk:
         node = self.graph.nodes[edge.node]
         match node.kind:
-            case "chunk":
+            case "chunk" | "sub_flow":
                 yield Run(node.id, value, scope, source)
             case "when":
                 yield from self.when(node, edge, value, scope, source)

@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce
 
 from triggerflow_django import conf, exceptions
 from triggerflow_django.definition.graph import Graph
-from triggerflow_django.engine import clock, fail, missing, rows
+from triggerflow_django.engine import clock, fail, missing, rows, sub_flow
 from triggerflow_django.models import Execution, Step, StepKind, StepStatus
 
 
@@ -25,7 +25,7 @@ def ready(using: str, **which: Any) -> QuerySet[Step]:
     return (
         Step.objects.using(using)
         .filter(status=StepStatus.READY, available_at__lte=clock.bound(), **which)
-        .annotate(db_now=clock.expression(), sequence=F("execution__event_sequence"))
+        .annotate(db_now=clock.expression(), sequence=F("execution__event_sequence"), root=F("execution__root_id"))
         .order_by("available_at", "pk")
     )
 
@@ -44,9 +44,13 @@ def claim(
 
     Fewer where others were faster or code is missing; ``failures`` gets the errors of steps that failed by that.
     """
-    return claim_found(
-        list(candidates[:limit]), token=token, graph_of=graph_of, grace=grace, using=using, failures=failures
-    )
+    by_execution: dict[uuid.UUID, list[Step]] = {}
+    for step in candidates[:limit]:
+        by_execution.setdefault(step.execution_id, []).append(step)
+    claimed: list[Step] = []
+    for found in by_execution.values():
+        claimed += claim_found(found, token=token, graph_of=graph_of, grace=grace, using=using, failures=failures)
+    return claimed
 
 
 def claim_found(
@@ -59,6 +63,7 @@ def claim_found(
     failures: list[BaseException] | None = None,
 ) -> list[Step]:
     """Claim those rows of ``ready`` that are still there to be had; all of them belong to one execution."""
+    found = _without_cut_off(found, using)
     known = [step for step in found if missing.is_known(step, graph_of(step))]
     for step in found:
         if step not in known:
@@ -90,6 +95,13 @@ def claim_found(
         )
     }
     return [claimed[step.pk] for step in known if step.pk in claimed]
+
+
+def _without_cut_off(found: Sequence[Step], using: str) -> Sequence[Step]:
+    """Without the steps of a sub flow of a closed execution; it is cancelled on the way."""
+    if not found or found[0].root is None:  # type: ignore[attr-defined]  # annotated by ready()
+        return found
+    return [] if sub_flow.cancel_cut_off(found[0].execution_id, using=using) else found
 
 
 def _claim_one(step: Step, token: uuid.UUID, using: str) -> bool:

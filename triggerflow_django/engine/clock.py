@@ -62,9 +62,12 @@ def expression(*, plus: float = 0.0) -> Combinable:
     return DatabaseNow() + shift if shift else DatabaseNow()
 
 
-def bound() -> Combinable:
-    """Now, for finding what is due: an index on a time ends there, and what is due later is not even looked at."""
-    return DatabaseNowOnce() + _offset if _offset else DatabaseNowOnce()
+def bound(*, plus: float = 0.0) -> Combinable:
+    """Now, ``plus`` seconds, for finding what is due: an index on a time ends there, and what is due later is not even
+    looked at.
+    """
+    shift = _offset + dt.timedelta(seconds=plus)
+    return DatabaseNowOnce() + shift if shift else DatabaseNowOnce()
 
 
 def read(using: str) -> dt.datetime:

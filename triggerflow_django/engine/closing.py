@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from triggerflow_django import signals
+from django.db.models import QuerySet
+
+from triggerflow_django import signals, wakeups
+from triggerflow_django.engine import family, interventions
 from triggerflow_django.engine.actor import NOBODY, Actor, rule
 from triggerflow_django.models import (
     ACTIVE_STATUSES,
@@ -30,20 +33,60 @@ def settle(transition: Transition) -> None:
     ``error``.
     """
     execution = transition.execution
+    if execution.root_id is not None:
+        _end_sub_flow(transition)
     if not execution.closing or execution.active_steps > 0:
         return
     if execution.pending_interrupts and execution.close_policy == "error":
-        execution.closing = False
-        execution.close_by = None
-        reopen(transition)
-        transition.add_event(
-            EventKind.CLOSE_REFUSED,
-            actor=rule("close"),
-            data={"reason": execution.close_reason, "pending_interrupts": execution.pending_interrupts},
-        )
+        _give_up(transition, execution.pending_interrupts)
         return
     cancelled = cancel_interrupts(transition, rule("close"))
     freeze(transition, ExecutionStatus.CANCELLED if cancelled or execution.close_policy == "cancelled" else None)
+
+
+def settle_sub_flows(transition: Transition) -> bool:
+    """The same where steps are active that wait for sub flows of which nothing runs: what these wait for counts as the
+    execution's own. Returns whether it did something.
+    """
+    execution, using = transition.execution, transition.using
+    if not execution.closing or not execution.active_steps or family.is_busy(execution.pk, using):
+        return False
+    waiting = execution.pending_interrupts + family.waiting_below(execution.pk, using).count()
+    if execution.close_policy == "error":
+        if waiting:
+            _give_up(transition, waiting)
+        return bool(waiting)
+    cut = cancel_steps(transition)
+    cancel_interrupts(transition, rule("close"))
+    freeze(transition, ExecutionStatus.CANCELLED, {"cancelled_steps": cut})
+    return True
+
+
+def _give_up(transition: Transition, waiting: int) -> None:
+    execution = transition.execution
+    execution.closing = False
+    execution.close_by = None
+    reopen(transition)
+    data = {"reason": execution.close_reason, "pending_interrupts": waiting}
+    transition.add_event(EventKind.CLOSE_REFUSED, actor=rule("close"), data=data)
+
+
+def _end_sub_flow(transition: Transition) -> None:
+    """A sub flow closes by itself, in the commit that leaves nothing active and nothing pending."""
+    execution = transition.execution
+    if execution.started_at is not None and execution.is_idle and not execution.is_closed:
+        execution.close_reason = execution.close_reason or "sub flow ended"
+        freeze(transition, ExecutionStatus.CANCELLED if execution.close_policy == "cancelled" else None)
+
+
+def _wake_parent(transition: Transition) -> None:
+    """The step that waits for this sub flow becomes ready, to take up what came of it."""
+    execution, using = transition.execution, transition.using
+    steps = Step.objects.using(using).filter(pk=execution.parent_step_id or 0)
+    woken = steps.filter(status=StepStatus.DELEGATED).update(status=StepStatus.READY, available_at=transition.now)
+    queue = steps.values_list("queue", flat=True).first() if woken else ""
+    if queue:
+        wakeups.ring_after_commit({queue: 1}, using=using)
 
 
 def reopen(transition: Transition) -> None:
@@ -51,13 +94,19 @@ def reopen(transition: Transition) -> None:
     execution = transition.execution
     execution.lifecycle = Lifecycle.OPEN
     execution.sealed_at = None
-    if not execution.pending_interrupts:
-        return
-    waiting = Interrupt.objects.using(transition.using).filter(
-        execution_id=execution.pk, status=InterruptStatus.WAITING, overdue_at__isnull=False
-    )
+    if execution.pending_interrupts:
+        own = Interrupt.objects.using(transition.using).filter(execution_id=execution.pk)
+        _rearm(own.filter(status=InterruptStatus.WAITING))
+    if execution.active_steps:
+        _rearm(family.waiting_below(execution.pk, transition.using))
+
+
+def _rearm(interrupts: QuerySet[Interrupt]) -> None:
+    waiting = interrupts.filter(overdue_at__isnull=False)
     missed = [interrupt.pk for interrupt in waiting.only("on_due") if (interrupt.on_due or {}).get("do") != "overdue"]
-    waiting.filter(pk__in=missed).update(overdue_at=None)
+    if missed:
+        again = Interrupt.objects.using(waiting.db).filter(pk__in=missed, status=InterruptStatus.WAITING)
+        again.update(overdue_at=None)
 
 
 def cancel_interrupts(transition: Transition, actor: Actor) -> int:
@@ -88,6 +137,8 @@ def cancel_steps(transition: Transition) -> list[dict[str, Any]]:
     if not execution.active_steps:
         return []
     steps = Step.objects.using(transition.using).filter(execution_id=execution.pk, status__in=ACTIVE_STATUSES)
+    if steps.filter(status=StepStatus.DELEGATED).exists():
+        execution.cancels_sub_flows = True
     cut = [{"node": node, "status": status} for node, status in steps.order_by("pk").values_list("node", "status")]
     steps.update(status=StepStatus.CANCELLED, finished_at=transition.now)
     execution.active_steps = 0
@@ -105,6 +156,7 @@ def freeze(
     if outcome is None:
         outcome = ExecutionStatus.FAILED if execution.failed_steps else ExecutionStatus.COMPLETED
     execution.snapshot = transition.read_state()
+    interventions.expire(transition)
     execution.lifecycle = Lifecycle.CLOSED
     execution.status = outcome
     execution.closing = False
@@ -114,4 +166,6 @@ def freeze(
     transition.add_event(
         kind, actor=actor, data={"reason": execution.close_reason, "status": str(outcome), **(data or {})}
     )
+    if execution.parent_step_id is not None:
+        _wake_parent(transition)
     transition.notify(signals.execution_closed, status=str(outcome))

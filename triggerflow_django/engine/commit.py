@@ -15,10 +15,11 @@ from typing import Any
 from triggerflow_django import exceptions, signals
 from triggerflow_django.approvals import policy
 from triggerflow_django.definition.graph import Graph
-from triggerflow_django.engine import effects, places, resolve, rows
+from triggerflow_django.engine import effects, family, flow_data, interventions, places, resolve, rows, stream
 from triggerflow_django.engine.transition import Carrier, Transition, begin
-from triggerflow_django.models import Interrupt, InterruptStatus, Step, StepStatus
+from triggerflow_django.models import EventKind, Interrupt, InterruptStatus, Step, StepStatus
 from triggerflow_django.models.fields import new_id
+from triggerflow_django.runtime.interventions import Change
 from triggerflow_django.runtime.journal import Pause
 from triggerflow_django.runtime.state import StateChange
 
@@ -33,9 +34,15 @@ class Outcome:
 
     value: Any
     changes: Sequence[StateChange]
+    #: Writes to what all executions of the flow share.
+    flow_changes: Sequence[StateChange] = ()
+    #: What it did to interventions.
+    interventions: Sequence[Change] = ()
     #: Effects of ``definition.routing`` and ``effects.Emitted``, in call order, the completion last.
     effects: Sequence[Any]
     pause: Pause | None
+    #: Of a sub flow's step: what history says of the child's end.
+    sub_flow: dict[str, Any] | None = None
     #: Goes on where phase 1 stopped, so that activations stay unique.
     tokens: Iterator[str]
 
@@ -47,7 +54,7 @@ class Committed:
     carried: tuple[Step, ...] = ()
     #: The step failed for good.
     failed: bool = False
-    #: Nothing of the execution is active any more.
+    #: Nothing of the execution is active any more, and none above waits for it.
     is_idle: bool = False
 
 
@@ -58,30 +65,53 @@ def complete(step: Step, outcome: Outcome, *, graph: Graph, carry: bool, using: 
     Raises: FencedError; TriggerFlowError for refusals only the commit can see (nothing is written then).
     """
     with begin(step.execution_id, using=using, graph=graph, exact=True) as transition:
+        require_not_cut_off(transition)
         _finish(transition, step, outcome)
         execution = transition.execution
+        if outcome.sub_flow is not None:
+            transition.add_event(EventKind.SUB_FLOW_ENDED, name=step.node, data=outcome.sub_flow)
         execution.flow_fingerprint = graph.fingerprint
         execution.active_steps -= 1
         transition.caused_by(step.path, outcome.tokens)
-        places.release(transition, step.scope)
+        places.release(transition, step.scope, windows=outcome.sub_flow is None, limits=step.held_by != places.YIELDED)
         transition.write_state(outcome.changes)
+        interventions.apply(transition, outcome.interventions, step.node)
         effects.apply(transition, outcome.effects, cause=step)
         if outcome.pause is not None:
             open_interrupt(transition, step, outcome.pause)
         assert step.lease_token is not None  # noqa: S101 - a claimed step has one
         carrier = Carrier(step.lease_token)
         transition.carry(carrier if carry else None, queue=step.queue)
-    return Committed(tuple(carrier.steps), is_idle=execution.active_steps == 0)
+        if outcome.flow_changes:
+            flow_data.write(execution.flow_name, outcome.flow_changes, using=using)
+    return Committed(tuple(carrier.steps), is_idle=execution.active_steps == 0 and execution.root_id is None)
 
 
 def _finish(transition: Transition, step: Step, outcome: Outcome) -> None:
     status = StepStatus.PAUSED if outcome.pause is not None else StepStatus.DONE
-    values: dict[str, Any] = {"status": status, "lease_expires_at": None}
-    if status == StepStatus.DONE:
-        values |= {"output": outcome.value, "finished_at": transition.now}
+    done = {"output": outcome.value, "finished_at": transition.now} if status == StepStatus.DONE else {}
+    leave_running(transition, step, status, **done)
+
+
+def leave_running(transition: Transition, step: Step, status: StepStatus, **values: Any) -> None:
+    """Take a step out of ``running``, where this drain still has it.
+
+    Raises: FencedError.
+    """
+    values |= {"status": status, "lease_expires_at": None}
     guard = {"id": step.pk, "lease_token": step.lease_token, "attempt": step.attempt, "status": StepStatus.RUNNING}
     if not rows.update(Step, using=transition.using, where=guard, values=values):
         raise FencedError(f"step {step.pk} is not this drain's any more")
+
+
+def require_not_cut_off(transition: Transition) -> None:
+    """Drop what a sub flow did after an execution above it was closed.
+
+    Raises: FencedError.
+    """
+    execution = transition.execution
+    if execution.root_id is not None and family.is_cut_off(execution.pk, using=transition.using):
+        raise FencedError(f"execution {execution.id.hex} is a sub flow of one that is closed")
 
 
 def open_interrupt(transition: Transition, step: Step, pause: Pause) -> Interrupt:
@@ -116,6 +146,7 @@ def open_interrupt(transition: Transition, step: Step, pause: Pause) -> Interrup
     )
     rows.insert([interrupt], using=using)
     execution.pending_interrupts += 1
+    stream.tell(transition, "pause", interrupt)
     if not resolve.by_earlier_event(transition, interrupt, step):
         transition.notify(
             signals.interrupt_opened, interrupt_id=interrupt_id, interrupt_pk=interrupt.pk, type=interrupt.type

@@ -12,7 +12,7 @@ from typing import Any
 
 from triggerflow_django import exceptions, signals
 from triggerflow_django.definition.routing import Signal
-from triggerflow_django.engine import authority, effects, resolve
+from triggerflow_django.engine import authority, effects, family, resolve
 from triggerflow_django.engine.actor import rule
 from triggerflow_django.engine.transition import Transition, begin, path_digest, routed
 from triggerflow_django.models import Door, EventKind, Interrupt, InterruptStatus, Lifecycle, Step, StepStatus
@@ -46,7 +46,8 @@ def pass_deadline(interrupt_pk: uuid.UUID, execution_id: uuid.UUID, *, using: st
 
 def _act(transition: Transition, interrupt: Interrupt, on_due: dict[str, Any]) -> None:
     _mark_overdue(transition, interrupt)
-    if transition.execution.lifecycle != Lifecycle.OPEN:
+    execution = transition.execution
+    if execution.lifecycle != Lifecycle.OPEN or not family.is_open_above(execution, using=transition.using):
         # Sealed: nothing opens a gate from outside, a deadline neither. It stays waiting, marked overdue, and acts once
         # the execution is open again (``closing.reopen``).
         return

@@ -12,7 +12,7 @@ from typing import Any
 from triggerflow_django import conf, exceptions, jsongate
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import actor as actors
-from triggerflow_django.engine import authority, records, resolve, selects
+from triggerflow_django.engine import authority, family, projection, records, resolve, selects
 from triggerflow_django.engine.transition import Carrier, Transition, begin, routed
 from triggerflow_django.models import Door, Interrupt, InterruptStatus
 
@@ -31,7 +31,8 @@ def decide(
     graph: Graph | None = None,
     carrier: Carrier | None = None,
 ) -> dict[str, Any]:
-    """Answer a waiting interrupt. Returns its record (``records.interrupt``).
+    """Answer a waiting interrupt, of this execution or, by the id it is shown under, of a sub flow. Returns its record
+    (``records.interrupt``).
 
     ``actor``: a user instance, to whom the interrupt's policy applies; a bare name or ``None`` for trusted code (doors
     ``code`` and ``event``); an ``authority.Override`` (door ``command``), whose reason is the comment. The same
@@ -55,7 +56,12 @@ def decide(
             authority.require_allowed(transition.execution, interrupt, actor, door)
             if _is_replay(interrupt, payload, request_id):
                 return records.interrupt(interrupt, interrupt.step)
-            transition.require_open(f"answer to interrupt {interrupt_id!r}")
+            doing = f"answer to interrupt {interrupt_id!r}"
+            if transition.execution.root_id is not None:
+                # A sub flow closes with its last answer: whoever comes second is to hear of that answer.
+                require_waiting(interrupt)
+                family.require_open_above(transition.execution, doing, using=using)
+            transition.require_open(doing)
             require_waiting(interrupt)
             authority.require_valid(interrupt, payload)
             who, told = authority.recorded(actor, comment)
@@ -71,7 +77,17 @@ def decide(
             transition.carry(carrier)
             return records.interrupt(interrupt, interrupt.step)
 
-    return routed(verb)
+    try:
+        return routed(verb)
+    except exceptions.UnknownInterruptError:
+        at, local = projection.address(execution_id, str(interrupt_id), using)
+        if at == execution_id:
+            raise
+    # One of a sub flow, by the id under which this execution shows it.
+    record = decide(
+        at, local, payload, door=door, using=using, actor=actor, request_id=request_id, round=round, comment=comment
+    )
+    return projection.projected(record, projection.frames_between(execution_id, at, using))
 
 
 def addressed(transition: Transition, interrupt_id: str, request_id: str | None, round: int | None = None) -> Interrupt:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,11 +18,11 @@ from typing import Any, Final
 
 from asgiref.sync import async_to_sync
 from django.db import Error, connections
-from django.db.models import F
+from django.db.models import F, Q
 
 from triggerflow_django import conf
 from triggerflow_django.definition.graph import Graph
-from triggerflow_django.engine import calls, claim, clock, fail, heartbeat, program
+from triggerflow_django.engine import calls, claim, clock, fail, family, heartbeat, program
 from triggerflow_django.engine.calls import on_database_thread
 from triggerflow_django.engine.commit import Committed, FencedError
 from triggerflow_django.engine.transition import Carrier
@@ -118,7 +119,7 @@ class Drain:
 
 
 class InlineDrain(Drain):
-    """Drains one inline execution in the calling process."""
+    """Drains one inline execution, and the sub flows below it, in the calling process."""
 
     def __init__(
         self,
@@ -129,6 +130,7 @@ class InlineDrain(Drain):
         resources_of: Callable[[Facts], Resources],
         handle: Any = None,
         carrier: Carrier | None = None,
+        own_resources: dict[uuid.UUID, dict[str, Any]] | None = None,
     ) -> None:
         carrier = carrier or Carrier()
         super().__init__(
@@ -139,6 +141,7 @@ class InlineDrain(Drain):
                 resources_of=resources_of,
                 handle=handle,
                 facts={facts.id: facts},
+                own_resources=own_resources if own_resources is not None else {},
             )
         )
         self.execution_id = facts.id
@@ -232,8 +235,15 @@ class InlineDrain(Drain):
 
     # -- shared
 
+    def _steps(self) -> Q:
+        """Which steps are this drain's: those of its execution, and of the sub flows below."""
+        mine = Q(execution_id=self.execution_id)
+        if not self.graph.has_sub_flows:
+            return mine
+        return mine | family.below(self.execution_id, self.using, prefix="execution__")
+
     def _claim(self, limit: int) -> list[Step]:
-        ready = claim.ready(self.using, execution_id=self.execution_id)
+        ready = claim.ready(self.using).filter(self._steps())
         grace = 0.0
         for candidates, most in (
             (ready.filter(lost__lte=SUSPECT_LOST), limit),
@@ -243,7 +253,7 @@ class InlineDrain(Drain):
                 candidates,
                 token=self.context.token,
                 limit=most,
-                graph_of=lambda _step: self.graph,
+                graph_of=lambda step: self.context.graph_for(self.context.facts_of(step)),
                 grace=grace,
                 using=self.using,
                 failures=None if self._skips_exceptions else self.context.failures,
@@ -258,9 +268,7 @@ class InlineDrain(Drain):
 
         Takes over steps whose lease has expired. Steps that another process runs are that process's business.
         """
-        steps = Step.objects.using(self.using).filter(
-            execution_id=self.execution_id, status__in=(StepStatus.READY, StepStatus.RUNNING)
-        )
+        steps = Step.objects.using(self.using).filter(self._steps(), status__in=(StepStatus.READY, StepStatus.RUNNING))
         rows = list(
             steps.only("status", "available_at", "lease_expires_at", "lease_token", "attempt", "lost", "failures")
         )

@@ -15,7 +15,7 @@ from triggerflow_django import exceptions, jsongate
 from triggerflow_django.definition import routing
 from triggerflow_django.definition.graph import Graph, Node, Source
 from triggerflow_django.definition.routing import Ask, Defer, Effect, Fill, Open, Run, Scope, Signal
-from triggerflow_django.engine import places
+from triggerflow_django.engine import family, pages, places
 from triggerflow_django.engine.transition import Transition
 from triggerflow_django.models import Join, JoinSlot, JoinStatus, Step, StepKind
 
@@ -71,8 +71,9 @@ def apply(transition: Transition, effects: Iterable[Any], *, cause: Step | None)
 def _apply_one(transition: Transition, effect: Any, cause: Step | None) -> Iterable[Any]:
     match effect:
         case Run():
+            is_sub_flow = family.sub_flow_of(transition.graph, effect.node) is not None
             step = transition.add_step(
-                kind=StepKind.CHUNK,
+                kind=StepKind.SUB_FLOW if is_sub_flow else StepKind.CHUNK,
                 node=effect.node,
                 source=effect.source,
                 value=effect.value,
@@ -115,14 +116,14 @@ def _open(transition: Transition, effect: Open) -> None:
         scope=[list(mark) for mark in effect.scope],
         slots=list(effect.slots),
         expected=len(items) if items is not None else len(effect.slots),
-        # Items that fit into the first window are in the steps already; only those still to come are kept.
-        items=items if items is not None and effect.entered < len(items) else None,
         next_index=effect.entered,
         concurrency=effect.concurrency,
     )
     join.save(using=transition.using, force_insert=True)
     transition.joins[join.activation] = join
-    if join.items is not None:
+    if items is not None and effect.entered < len(items):
+        # Those that fit into the first window are in the steps already; only those still to come are kept.
+        pages.store(join, items, start=effect.entered, using=transition.using)
         # Items that pass without a step give back no place by which the next one would be entered.
         transition.freed[join.activation] = join
 
@@ -153,7 +154,6 @@ def _find_join(transition: Transition, node: Node, effect: Fill) -> Join:
         join = (
             Join.objects.using(transition.using)
             .filter(execution_id=transition.execution.pk, node=node.id, activation=effect.activation)
-            .defer("items")
             .order_by("-generation")
             .first()
         )
@@ -185,8 +185,9 @@ def _fire(transition: Transition, graph: Graph, node: Node, join: Join, scope: S
     jsongate.check(result, limits=transition.settings.fanout_limits, root=f"result of {node.id}")
     if node.kind == "end":
         join.status = JoinStatus.FIRED
-        join.items = None
         rows.delete()
+        if not join.slots and join.expected:
+            pages.drop(join, using=transition.using)
     else:
         join.generation += 1
         if node.mode != "filled_and_update":

@@ -11,19 +11,23 @@ from typing import Any, Final
 
 from django.db.models import F
 
-from triggerflow_django import conf, signals
+from triggerflow_django import conf, exceptions, signals
 from triggerflow_django.definition.chunk import ChunkOptions
 from triggerflow_django.definition.graph import Graph
-from triggerflow_django.engine import clock, effects, places
+from triggerflow_django.engine import clock, effects, places, sub_flow
 from triggerflow_django.engine.transition import begin
-from triggerflow_django.models import Step, StepStatus
+from triggerflow_django.models import Step, StepKind, StepStatus
 
 _MESSAGE_LIMIT: Final = 10_000
 _TRACEBACK_LIMIT: Final = 20_000
 
 
 def describe(error: BaseException) -> dict[str, str]:
-    """The stored form of an error: ``type``, ``message``, ``traceback``, as JSON-safe text."""
+    """The stored form of an error: ``type``, ``message``, ``traceback``, as JSON-safe text. That of a sub flow is what
+    the child has stored.
+    """
+    if isinstance(error, exceptions.SubFlowFailedError) and error.stored is not None:
+        return error.stored
     frames = traceback.TracebackException.from_exception(error, capture_locals=False, limit=-30)
     text = "".join(frames.format())
     try:
@@ -98,13 +102,15 @@ def for_good(
         )
         if not done:
             return False
+        delegated = step.kind == StepKind.SUB_FLOW and sub_flow.after_failure(transition, step)
         execution = transition.execution
         execution.active_steps -= 1
         if not execution.skip_exceptions:
             execution.failed_steps += 1
         # Not the path alone: that is for what the step causes once it has been retried.
         transition.caused_by(f"{step.path}:failed:{execution.event_sequence}")
-        places.release(transition, step.scope)
+        kept = not delegated or step.held_by != places.YIELDED
+        places.release(transition, step.scope, windows=not delegated, limits=kept)
         effects.apply(transition, (), cause=step)
         transition.notify(
             signals.step_failed,

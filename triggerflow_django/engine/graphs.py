@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from triggerflow_django.definition import registry
 from triggerflow_django.definition.graph import Graph
+from triggerflow_django.engine import family
 from triggerflow_django.models import Execution
 
 
@@ -15,11 +16,11 @@ def known(flow_name: str) -> Graph | None:
     return flow.graph if flow is not None else None
 
 
-def usable(execution: Execution, graph: Graph | None) -> Graph | None:
+def usable(execution: Execution, graph: Graph | None, using: str) -> Graph | None:
     """``graph``, or the registered one, if its shape is the one the execution last ran with; else ``None``: leave
     routing to a worker.
     """
-    candidate = graph if graph is not None else known(execution.flow_name)
+    candidate = graph if graph is not None else family.graph_of(execution, using=using)
     if candidate is None or candidate.fingerprint != execution.flow_fingerprint:
         return None
     return candidate

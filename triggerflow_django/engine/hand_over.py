@@ -9,9 +9,9 @@ from triggerflow_django import exceptions
 from triggerflow_django.definition import registry
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import actor as actors
-from triggerflow_django.engine import missing
+from triggerflow_django.engine import family, missing
 from triggerflow_django.engine.transition import begin
-from triggerflow_django.models import ACTIVE_STATUSES, EventKind, Runner, Step, StepStatus
+from triggerflow_django.models import ACTIVE_STATUSES, EventKind, Execution, Lifecycle, Runner, Step, StepStatus
 
 #: Steps that may run, or lead to one that does, without anybody retrying them.
 _LIVE: Final = (*ACTIVE_STATUSES, StepStatus.PAUSED)
@@ -21,7 +21,8 @@ def hand_over(execution_id: uuid.UUID, *, using: str, actor: Any = None, reason:
     """Let workers run an inline execution from here on: its live and failed steps get their chunks' queues, and workers
     are rung for what is ready. Returns whether this call did it (``False``: it was theirs already).
 
-    A step that the holding process runs at this moment stays its own until it ends or its lease does.
+    Its open sub flows go with it, in transactions of their own. A step that the holding process runs at this moment
+    stays its own until it ends or its lease does.
 
     Raises: UnknownExecutionError; ExecutionNotOpenError where it is closed; UnknownFlowError and MissingChunkError
     where workers with this process's code could not run it.
@@ -35,7 +36,7 @@ def hand_over(execution_id: uuid.UUID, *, using: str, actor: Any = None, reason:
             )
         if execution.runner == Runner.RQ:
             return False
-        graph = registry.get(execution.flow_name).graph
+        graph = family.graph_of(execution, using=using) or registry.get(execution.flow_name).graph
         steps = Step.objects.using(using).filter(execution_id=execution.pk, status__in=(*_LIVE, StepStatus.FAILED))
         found = list(steps.only("kind", "node", "source", "status").order_by("pk"))
         lacking = sorted({missing.standing_on(step) for step in found if _is_stranded(step, graph)})
@@ -55,6 +56,9 @@ def hand_over(execution_id: uuid.UUID, *, using: str, actor: Any = None, reason:
         transition.add_event(
             EventKind.HANDED_OVER, actor=actors.of(actor), data={"reason": reason, "steps": len(found)}
         )
+    waiting = [step.pk for step in found if step.status == StepStatus.DELEGATED]
+    for child in Execution.objects.using(using).filter(parent_step_id__in=waiting).exclude(lifecycle=Lifecycle.CLOSED):
+        hand_over(child.pk, using=using, actor=actor, reason=reason)
     return True
 
 

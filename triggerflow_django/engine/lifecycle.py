@@ -9,7 +9,7 @@ from typing import Any, Final
 from triggerflow_django import exceptions
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import actor as actors
-from triggerflow_django.engine import closing
+from triggerflow_django.engine import closing, family
 from triggerflow_django.engine.actor import rule
 from triggerflow_django.engine.transition import Transition, begin
 from triggerflow_django.models import EventKind, ExecutionStatus, Lifecycle
@@ -79,6 +79,8 @@ def request_close(
         if execution.is_closed:
             return True
         waiting = execution.pending_interrupts
+        if execution.active_steps:
+            waiting += family.waiting_below(execution.pk, using).count()
         if waiting and pending_interrupts == "error":
             raise exceptions.PendingInterruptsError(
                 f"execution {execution.id.hex} has {waiting} waiting interrupt{'s' if waiting > 1 else ''}; "
@@ -100,7 +102,14 @@ def request_close(
         if timeout is not None:
             by = transition.now + dt.timedelta(seconds=max(0.0, timeout))
             execution.close_by = min(by, execution.close_by) if execution.close_by else by
+        closing.settle_sub_flows(transition)
     return execution.is_closed
+
+
+def settle_close(execution_id: uuid.UUID, *, using: str) -> bool:
+    """Finish, or give up, a close of which only sub flows are left that wait. Returns whether this call did it."""
+    with begin(execution_id, using=using) as transition:
+        return closing.settle_sub_flows(transition)
 
 
 def force_close(execution_id: uuid.UUID, *, using: str) -> bool:

@@ -7,6 +7,7 @@ gone must wait for the node, not vanish because nobody listens.
 from __future__ import annotations
 
 from triggerflow_django.definition.graph import TRIGGER_TYPES, Graph
+from triggerflow_django.engine import family
 from triggerflow_django.models import Step, StepKind
 
 
@@ -17,6 +18,8 @@ def is_known(step: Step, graph: Graph | None) -> bool:
     node = standing_on(step)
     if step.kind == StepKind.CHUNK:
         return graph.chunk(node) is not None
+    if step.kind == StepKind.SUB_FLOW:
+        return family.sub_flow_of(graph, node) is not None
     return not node or node in graph.nodes
 
 

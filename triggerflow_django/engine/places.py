@@ -12,12 +12,54 @@ no inner one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from triggerflow_django.definition import routing
 from triggerflow_django.definition.routing import Ask, Effect, Scope
+from triggerflow_django.engine import pages
 from triggerflow_django.engine.transition import Transition
-from triggerflow_django.models import Join, JoinStatus, Step, StepKind, StepStatus
+from triggerflow_django.models import Execution, Join, JoinStatus, Step, StepKind, StepStatus
+
+#: What a step is held by where the limit is that of the execution itself.
+WHOLE: Final = "*"
+#: What a step is marked with whose sub flow waits, so that its places are given back.
+YIELDED: Final = "yielded"
+
+
+class Whole:
+    """The limit of an execution, ``create_execution(concurrency=)``, as one around all of its fan-outs."""
+
+    activation = WHOLE
+    #: It has no items to enter.
+    status = JoinStatus.FIRED
+    #: The transition looks itself whether the execution has changed.
+    is_dirty = False
+    opener = ""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    @property
+    def concurrency(self) -> int | None:
+        """How many steps may be ready or running at once."""
+        return self._execution.concurrency
+
+    @property
+    def places(self) -> int:
+        """How many are."""
+        return self._execution.places
+
+    @places.setter
+    def places(self, places: int) -> None:
+        self._execution.places = places
+
+
+def _around(transition: Transition, scope: Sequence[Sequence[str]]) -> list[Join | Whole]:
+    """The limits and windows around a scope that matter, outermost first."""
+    joins = [join for join in joins_of(transition, scope) if _counts(join)] if scope else []
+    if transition.execution.concurrency is None:
+        return [*joins]
+    return [Whole(transition.execution), *joins]
 
 
 def joins_of(transition: Transition, scope: Sequence[Sequence[str]]) -> list[Join]:
@@ -29,7 +71,7 @@ def joins_of(transition: Transition, scope: Sequence[Sequence[str]]) -> list[Joi
     unseen = [activation for activation in wanted if activation not in transition.joins]
     if unseen and not transition.is_new:
         found = Join.objects.using(transition.using).filter(execution_id=transition.execution.pk, activation__in=unseen)
-        for join in found.defer("items"):
+        for join in found:
             transition.joins[join.activation] = join
     return [transition.joins[activation] for activation in wanted if activation in transition.joins]
 
@@ -45,9 +87,7 @@ def _has_items_left(join: Join) -> bool:
 
 def admit(transition: Transition, step: Step) -> None:
     """Give a step its places, or hold it back where one of the limits around it is reached."""
-    if not step.scope:
-        return
-    around = [join for join in reversed(joins_of(transition, step.scope)) if _counts(join)]
+    around = _around(transition, step.scope)[::-1]
     if step.status == StepStatus.HELD:  # it has the places inside of the one it waited for
         waited_for = [join.activation for join in around].index(step.held_by)
         around = around[waited_for:]
@@ -62,15 +102,20 @@ def admit(transition: Transition, step: Step) -> None:
     step.held_by = ""
 
 
-def release(transition: Transition, scope: Sequence[Sequence[str]]) -> None:
-    """Give back the places of a step that is no longer ready or running."""
-    if not scope:
-        return
+def release(
+    transition: Transition, scope: Sequence[Sequence[str]], *, limits: bool = True, windows: bool = True
+) -> None:
+    """Give back the places of a step that is no longer ready or running.
+
+    One that waits for a sub flow keeps those of ``limits`` of fan-outs, which count how many children run at a time,
+    until nothing of the child runs; it gives back the rest (``windows``: of loops without a limit, and of the
+    execution) at once.
+    """
     openers = {mark[1]: mark[0] for mark in scope}
-    for join in joins_of(transition, scope):
-        if _counts(join):
+    for join in _around(transition, scope):
+        if limits if isinstance(join, Join) and join.concurrency is not None else windows:
             join.places = max(0, join.places - 1)
-            join.opener = openers[join.activation]
+            join.opener = openers.get(join.activation, "")
             join.is_dirty = True
             transition.freed[join.activation] = join
 
@@ -91,7 +136,7 @@ def refill(transition: Transition) -> list[Effect | Ask]:
     return []
 
 
-def _promote(transition: Transition, join: Join) -> None:
+def _promote(transition: Transition, join: Join | Whole) -> None:
     room = (join.concurrency or 0) - join.places
     if room <= 0:
         return
@@ -117,12 +162,12 @@ def _promote(transition: Transition, join: Join) -> None:
         admit(transition, step)
 
 
-def _enter_item(transition: Transition, join: Join) -> list[Effect | Ask] | None:
+def _enter_item(transition: Transition, join: Join | Whole) -> list[Effect | Ask] | None:
     """Enter the next item of a for_each; ``None`` where there is no place or none is left.
 
     Where this process does not know the loop as it runs, the item is left to a worker as one step.
     """
-    if join.status != JoinStatus.OPEN or not _has_items_left(join):
+    if isinstance(join, Whole) or join.status != JoinStatus.OPEN or not _has_items_left(join):
         return None
     if join.places >= (join.concurrency or transition.settings.FOR_EACH_WINDOW):
         return None
@@ -130,7 +175,7 @@ def _enter_item(transition: Transition, join: Join) -> list[Effect | Ask] | None
     join.next_index += 1
     join.is_dirty = True
     scope: Scope = tuple((mark[0], mark[1], mark[2]) for mark in join.scope)
-    item = (join.items or [])[index]
+    item = pages.item(transition, join, index)
     graph, window = transition.graph, transition.settings.FOR_EACH_WINDOW
     if graph is None or join.node not in graph.nodes:
         inner = (*scope, (join.opener, join.activation, str(index)))

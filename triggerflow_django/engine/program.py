@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from triggerflow_django.engine import commit
+from triggerflow_django.engine import commit, delegating
 from triggerflow_django.engine.calls import Call
 from triggerflow_django.engine.work import Db, RunContext, Work
 from triggerflow_django.models import Step, StepKind
@@ -25,11 +25,15 @@ def run(step: Step, context: RunContext) -> Program:
     Raises: FencedError where the step was taken over meanwhile.
     """
     facts = context.facts[step.execution_id]
-    graph = context.graph_of(facts)
+    graph = context.graph_for(facts)
     assert graph is not None  # noqa: S101 - unknown flows are not claimed
     chunk = graph.chunk(step.node) if step.kind == StepKind.CHUNK else None
     work = Work(step, context, facts, graph, chunk)
     try:
+        if step.kind == StepKind.SUB_FLOW:
+            return (yield from delegating.run(work))
+        if step.attempt > 1:
+            yield Db(work.tell_restart)
         if chunk is not None and (chunk.reads_state or step.resumed_from_id is not None):
             yield Db(work.load)
         if chunk is not None and work.options.atomic:
@@ -44,6 +48,6 @@ def run(step: Step, context: RunContext) -> Program:
         # A refusal (of a value, of a pause, by a join) would be the same the next time, unless the chunk raised it.
         failure, retry = error, work.raised is error or work.options.atomic
     committed = yield Db(lambda: work.settle(lambda: work.fail(failure, retry=retry)))
-    if committed.failed and not facts.skip_exceptions:
+    if committed.failed and not context.swallows(facts):
         context.failures.append(failure)
     return committed

@@ -119,7 +119,7 @@ class QueueDrain(Drain):
         steps = claim.claim_found(
             found,
             token=self.context.token,
-            graph_of=lambda step: graphs.known(self.context.facts_of(step).flow_name),
+            graph_of=lambda step: self.context.graph_for(self.context.facts_of(step)),
             grace=conf.get_settings().MISSING_CHUNK_GRACE,
             using=self.using,
         )
@@ -127,7 +127,7 @@ class QueueDrain(Drain):
         return steps
 
     def _waits_on_loop(self, step: Step) -> bool:
-        graph = graphs.known(self.context.facts_of(step).flow_name)
+        graph = self.context.graph_for(self.context.facts_of(step))
         chunk = graph.chunk(step.node) if graph is not None and step.kind == StepKind.CHUNK else None
         return chunk is not None and chunk.is_async
 

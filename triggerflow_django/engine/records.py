@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from triggerflow_django.models import Interrupt, Step
+from triggerflow_django.models import Interrupt, Intervention, Step
 
 
 def stamp(moment: dt.datetime | None) -> float | None:
@@ -48,4 +48,22 @@ def interrupt(row: Interrupt, step: Step | None = None) -> dict[str, Any]:
         "resumed_by": (decision.actor_label or None) if decision is not None else None,
         "door": str(decision.door) if decision is not None else None,
         "comment": decision.comment if decision is not None else "",
+    }
+
+
+def intervention(row: Intervention) -> dict[str, Any]:
+    """An intervention."""
+    return {
+        "id": row.id.hex,
+        "version": row.version,
+        "status": str(row.status),
+        "author": row.author or None,
+        "note": row.note or None,
+        "target": row.target or None,
+        "payload": row.payload,
+        "metadata": row.metadata,
+        "point": row.point or None,
+        "created_at": stamp(row.created_at),
+        "inserted_at": stamp(row.inserted_at),
+        "ended_at": stamp(row.ended_at),
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 from triggerflow_django import exceptions, signals
 from triggerflow_django.definition.routing import Scope, Signal
-from triggerflow_django.engine import authority, effects, places, rows
+from triggerflow_django.engine import authority, effects, places, rows, stream
 from triggerflow_django.engine.actor import Actor, rule
 from triggerflow_django.engine.transition import Transition
 from triggerflow_django.models import (
@@ -70,6 +70,7 @@ def resume(
         actor=actor,
         data={"decision": decision.id.hex, "door": str(door), **({"comment": comment} if comment else {})},
     )
+    stream.tell(transition, "resume", interrupt)
     step = finish_paused(transition, interrupt, StepStatus.DONE, output=payload)
     # Not the path alone: what the step caused when it paused has that.
     transition.caused_by(f"{step.path}:answered")

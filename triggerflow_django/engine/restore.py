@@ -17,7 +17,7 @@ from django.db import DatabaseError, models, transaction
 from triggerflow_django import exceptions, signals
 from triggerflow_django.approvals import policy
 from triggerflow_django.definition.graph import Graph
-from triggerflow_django.engine import clock, missing, soundness
+from triggerflow_django.engine import clock, flow_data, missing, soundness
 from triggerflow_django.engine.transition import Transition
 from triggerflow_django.models import (
     ACTIVE_STATUSES,
@@ -27,11 +27,15 @@ from triggerflow_django.models import (
     Execution,
     Interrupt,
     InterruptStatus,
+    Intervention,
+    InterventionStatus,
     Join,
+    JoinPage,
     JoinSlot,
     Runner,
     State,
     Step,
+    StepKind,
     StepStatus,
 )
 from triggerflow_django.models.fields import new_id
@@ -40,11 +44,14 @@ from triggerflow_django.models.fields import new_id
 _COUNTED: Final = (
     "active_steps",
     "pending_interrupts",
+    "pending_interventions",
     "failed_steps",
     "state_revision",
     "subject_type_id",
     "root_id",
+    "cancels_sub_flows",
     "parent_step_id",
+    "stream",
 )
 
 
@@ -68,8 +75,10 @@ def restore(
     if not as_new and (found := _existing(pk, flow_name, using)) is not None:
         return found
     try:
+        _require_no_sub_flows(document)
         soundness.require(document)
         with transaction.atomic(using=using):
+            flow_data.offer(flow_name, document.get("flow_data", {}), using=using)
             return _Restoring(document, graph, runner, using, new_id() if as_new else pk, as_new).insert()
     except (DatabaseError, ValidationError, ValueError, TypeError, LookupError) as error:
         if isinstance(error, exceptions.TriggerFlowError):
@@ -80,6 +89,20 @@ def restore(
         raise exceptions.SnapshotError(
             f"the rows of the saved execution do not fit: {type(error).__name__}: {error}"
         ) from error
+
+
+def _require_no_sub_flows(document: dict[str, Any]) -> None:
+    """Refuse a document of an execution that waits for sub flows: these are not in it.
+
+    Raises: SubFlowsActiveError (a RuntimeError).
+    """
+    for step in document["rows"]["steps"]:
+        begun = step.get("kind") == StepKind.SUB_FLOW and step.get("attempt")
+        if begun and step.get("status") in ACTIVE_STATUSES:
+            raise exceptions.SubFlowsActiveError(
+                f"the saved execution waits for the sub flow of {step.get('node')!r}, an execution of its own that is "
+                "not in it; load it where its row is, or save it when its sub flows have ended"
+            )
 
 
 def _existing(pk: uuid.UUID, flow_name: str, using: str) -> Execution | None:
@@ -122,6 +145,7 @@ class _Restoring:
         self._joins()
         self._decisions()
         waiting = self._interrupts()
+        self._interventions()
         Event.objects.using(self.using).bulk_create(
             [self._row(Event, columns, id=None) for columns in self.rows["events"]]
         )
@@ -169,6 +193,9 @@ class _Restoring:
             0 if execution.skip_exceptions else sum(step["status"] == StepStatus.FAILED for step in steps)
         )
         execution.pending_interrupts = sum(interrupt["status"] == InterruptStatus.WAITING for interrupt in interrupts)
+        execution.pending_interventions = sum(
+            intervention["status"] == InterventionStatus.PENDING for intervention in self.rows["interventions"]
+        )
         execution.subject_type = self._subject_type()
         if execution.started_by_id:
             # Ids are of the database that gave them; a starter may be excluded from deciding.
@@ -218,12 +245,22 @@ class _Restoring:
             self._row(JoinSlot, columns, id=None, join_id=joins[columns["join_id"]]) for columns in self.rows["slots"]
         ]
         JoinSlot.objects.using(self.using).bulk_create(slots)
+        JoinPage.objects.using(self.using).bulk_create(
+            self._row(JoinPage, columns, id=None, join_id=joins[columns["join_id"]]) for columns in self.rows["pages"]
+        )
 
     def _decisions(self) -> None:
         for columns in self.rows["decisions"]:
             decision = self._row(Decision, columns, **({"id": new_id()} if self.as_new else {}))
             decision.save(using=self.using)
             self.decisions[columns["id"]] = decision.pk
+
+    def _interventions(self) -> None:
+        fresh = {"id": new_id} if self.as_new else {}
+        Intervention.objects.using(self.using).bulk_create(
+            self._row(Intervention, columns, **{name: make() for name, make in fresh.items()})
+            for columns in self.rows["interventions"]
+        )
 
     def _interrupts(self) -> list[Interrupt]:
         waiting = []

@@ -18,14 +18,17 @@ from django.db import models, transaction
 from django.db.models import Q
 
 from triggerflow_django import conf, exceptions, jsongate
-from triggerflow_django.engine import records
+from triggerflow_django.definition import yaml_text
+from triggerflow_django.engine import flow_data, projection, records
 from triggerflow_django.engine.transition import lock
 from triggerflow_django.models import (
     Decision,
     Event,
     Execution,
     Interrupt,
+    Intervention,
     Join,
+    JoinPage,
     JoinSlot,
     JoinStatus,
     State,
@@ -52,7 +55,7 @@ _SECTIONS: Final = {
 }
 #: How many levels the document puts around a value (``rows.interrupts[0].on_due.answer`` and the like).
 _WRAPPING: Final = 6
-TABLES: Final = ("steps", "joins", "slots", "interrupts", "decisions", "events")
+TABLES: Final = ("steps", "joins", "slots", "pages", "interrupts", "decisions", "interventions", "events")
 #: Steps in one of these have nothing left to do; they are saved only where an interrupt refers to them.
 _ENDED: Final = (StepStatus.DONE, StepStatus.CANCELLED)
 
@@ -81,7 +84,9 @@ def export(pk: uuid.UUID, *, using: str, require_idle: bool, resource_keys: Sequ
             "lifecycle_state": str(execution.lifecycle),
             "state_version": execution.state_revision,
             "runtime_data": state,
+            "flow_data": flow_data.read(execution.flow_name, using=using),
             "interrupts": {row.interrupt_id: records.interrupt(row, row.step) for row in rows["interrupts"]},
+            "sub_flow_frames": projection.frames(pk, using),
             "result": {"ready": execution.is_closed, "value": execution.snapshot},
             "resource_keys": list(resource_keys),
             "auto_close": execution.auto_close,
@@ -116,8 +121,10 @@ def _rows(execution: Execution, using: str) -> dict[str, list[Any]]:
         "steps": list(steps.order_by("pk")),
         "joins": joins,
         "slots": list(JoinSlot.objects.using(using).filter(join__in=joins).order_by("pk")),
+        "pages": list(JoinPage.objects.using(using).filter(join__in=joins).order_by("pk")),
         "interrupts": interrupts,
         "decisions": list(Decision.objects.using(using).filter(execution_id=execution.pk).order_by("pk")),
+        "interventions": list(Intervention.objects.using(using).filter(execution_id=execution.pk).order_by("version")),
         "events": list(Event.objects.using(using).filter(execution_id=execution.pk).order_by("sequence")),
     }
 
@@ -140,18 +147,19 @@ def _model_name(execution: Execution) -> str | None:
 
 
 def write_file(document: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write a document as a JSON file, whole or not at all."""
+    """Write a document as a JSON file (``.yaml``, ``.yml``: as YAML), whole or not at all."""
     target = Path(path)
     unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        unfinished.write_text(jsongate.dumps(document) + "\n", encoding="utf-8")
+        text = yaml_text.dump(document) if _is_yaml(target) else jsongate.dumps(document) + "\n"
+        unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def read(source: Any) -> dict[str, Any]:
-    """A checked document from what ``save`` gave: the dict, its JSON text, or the path of a JSON file.
+    """A checked document from what ``save`` gave: the dict, its text (JSON or YAML), or the path of a file.
 
     Raises: SnapshotTypeError (a TypeError) for something else and for a section of another type; SnapshotError (a
     ValueError) for text that is not JSON and for a document of another kind or version.
@@ -163,6 +171,7 @@ def read(source: Any) -> dict[str, Any]:
         if name not in document:
             raise exceptions.SnapshotError(f"the saved execution has no section {name!r}")
         _require_type(name, document[name], kind)
+    _require_type("flow_data", document.get("flow_data", {}), dict)
     if document["schema_version"] != VERSION:
         raise exceptions.SnapshotError(
             f"schema_version is {document['schema_version']}; this version of triggerflow_django reads {VERSION}"
@@ -182,9 +191,15 @@ def _parsed(source: Any) -> dict[str, Any]:
     limits = conf.get_settings().fanout_limits
     limits = dataclasses.replace(limits, depth=limits.depth + _WRAPPING)
     try:
+        is_yaml = False
         if isinstance(source, os.PathLike) or (isinstance(source, str) and not source.lstrip().startswith(("{", "["))):
-            source = Path(source).read_text(encoding="utf-8")
-        document = jsongate.parse(source, limits=limits) if isinstance(source, str | bytes) else source
+            is_yaml = "\n" in str(source)
+            if not is_yaml:
+                is_yaml, source = _is_yaml(Path(source)), Path(source).read_text(encoding="utf-8")
+        if is_yaml:
+            document: Any = yaml_text.parse(source)
+        else:
+            document = jsongate.parse(source, limits=limits) if isinstance(source, str | bytes) else source
         if not isinstance(document, dict):
             raise exceptions.SnapshotTypeError(f"a saved execution is a dict, not {type(document).__name__}")
         checked = jsongate.check(document, limits=limits)
@@ -194,6 +209,10 @@ def _parsed(source: Any) -> dict[str, Any]:
         raise exceptions.SnapshotError(f"the saved execution cannot be read: {error}") from error
     assert isinstance(checked, dict)  # noqa: S101 - the gate keeps kinds
     return checked
+
+
+def _is_yaml(path: Path) -> bool:
+    return path.suffix.lower() in (".yaml", ".yml")
 
 
 def _require_type(name: str, value: Any, kind: type) -> None:

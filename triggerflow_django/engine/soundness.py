@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NoReturn
 
-import jsonschema
 from django.core.exceptions import ValidationError
 from django.db import models
-from jsonschema.validators import Draft202012Validator
 
-from triggerflow_django import exceptions, jsongate
+from triggerflow_django import exceptions, json_schema, jsongate
+from triggerflow_django.engine import pages
+from triggerflow_django.engine.places import WHOLE
 from triggerflow_django.models import (
     ACTIVE_STATUSES,
     Decision,
@@ -24,7 +24,9 @@ from triggerflow_django.models import (
     Execution,
     Interrupt,
     InterruptStatus,
+    Intervention,
     Join,
+    JoinPage,
     JoinSlot,
     JoinStatus,
     Lifecycle,
@@ -36,8 +38,10 @@ MODELS: Final[Mapping[str, type[models.Model]]] = {
     "steps": Step,
     "joins": Join,
     "slots": JoinSlot,
+    "pages": JoinPage,
     "interrupts": Interrupt,
     "decisions": Decision,
+    "interventions": Intervention,
     "events": Event,
 }
 _LARGEST: Final = 2**31 - 1
@@ -60,7 +64,7 @@ def require(document: dict[str, Any]) -> None:
         _refuse("rows.execution", "it is not the execution the document says it is")
     if not isinstance(execution.get("subject_type"), str | None):
         _refuse("rows.execution.subject_type", "it is neither a text nor null")
-    for table in ("steps", "joins", "interrupts", "decisions"):
+    for table in ("steps", "joins", "interrupts", "decisions", "interventions"):
         _require_once(f"rows.{table}", (row["id"] for row in rows[table]))
     _require_lifecycle(execution, rows)
     _require_history(execution, rows["events"])
@@ -154,13 +158,7 @@ def _is_on_due(value: Any) -> bool:
 
 
 def _is_schema(value: Any) -> bool:
-    if not isinstance(value, dict | bool):
-        return False
-    try:
-        Draft202012Validator.check_schema(value)
-    except jsonschema.SchemaError:
-        return False
-    return True
+    return isinstance(value, dict | bool) and json_schema.problem(value) is None
 
 
 _SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
@@ -221,27 +219,50 @@ def _require_answers(rows: dict[str, Any]) -> None:
         _refuse("rows.decisions", "one of them decided nothing")
 
 
+def _is_slot_of(join: dict[str, Any], slot: str) -> bool:
+    if join["slots"]:
+        return slot in join["slots"]
+    return slot.isascii() and slot.isdecimal() and str(int(slot[:10])) == slot and int(slot) < join["expected"]
+
+
+def _has_its_items(join: dict[str, Any], every: Iterable[dict[str, Any]]) -> bool:
+    mine = {page["number"]: page["items"] for page in every if page["join_id"] == join["id"]}
+    next_index, expected = join["next_index"], join["expected"]
+    if next_index >= expected:
+        return True
+    first, last = next_index // pages.SIZE, (expected - 1) // pages.SIZE
+    if last - first >= len(mine):
+        return False
+    wanted = {number: min(pages.SIZE, expected - number * pages.SIZE) for number in range(first, last + 1)}
+    return all(len(mine.get(number, ())) == length for number, length in wanted.items())
+
+
 def _require_joins(rows: dict[str, Any]) -> None:
     values: dict[int, list[str]] = {join["id"]: [] for join in rows["joins"]}
     for index, slot in enumerate(rows["slots"]):
         if slot["join_id"] not in values:
             _refuse(f"rows.slots[{index}].join_id", "there is no such join")
         values[slot["join_id"]].append(slot["slot"])
+    for index, page in enumerate(rows["pages"]):
+        if page["join_id"] not in values:
+            _refuse(f"rows.pages[{index}].join_id", "there is no such join")
     for index, join in enumerate(rows["joins"]):
-        names = join["slots"] or [str(number) for number in range(join["expected"])]
         filled = values[join["id"]]
-        if len(names) != join["expected"] or not set(filled) <= set(names) or len(set(filled)) != len(filled):
+        if (
+            (join["slots"] and len(join["slots"]) != join["expected"])
+            or not all(_is_slot_of(join, slot) for slot in filled)
+            or len(set(filled)) != len(filled)
+        ):
             _refuse(f"rows.joins[{index}].slots", "they are not those its values are for")
         if join["status"] == JoinStatus.OPEN and join["filled"] != len(filled):
             _refuse(f"rows.joins[{index}].filled", f"it has {len(filled)} values")
-        if (
-            join["next_index"] > join["expected"]
-            or (join["items"] is not None and len(join["items"]) != join["expected"])
-            or (not join["slots"] and join["next_index"] < join["expected"] and join["items"] is None)
-        ):
-            _refuse(f"rows.joins[{index}].items", "they are not the ones that are left to enter")
+        if join["next_index"] > join["expected"]:
+            _refuse(f"rows.joins[{index}].next_index", "there are no so many items")
+        if not join["slots"] and not _has_its_items(join, rows["pages"]):
+            _refuse(f"rows.joins[{index}]", "its pages do not hold the items that are left to enter")
     activations = {join["activation"] for join in rows["joins"]}
     for index, step in enumerate(rows["steps"]):
         around = {mark[1] for mark in step["scope"]}
-        if step["status"] == StepStatus.HELD and step["held_by"] not in around & activations:
+        limits = around & activations | ({WHOLE} if rows["execution"]["concurrency"] else set())
+        if step["status"] == StepStatus.HELD and step["held_by"] not in limits:
             _refuse(f"rows.steps[{index}].held_by", "no limit around it has that name")

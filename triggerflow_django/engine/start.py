@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,17 @@ from triggerflow_django.engine import actor as actors
 from triggerflow_django.engine import clock, effects
 from triggerflow_django.engine.transition import Carrier, Transition, begin, routed
 from triggerflow_django.models import EventKind, Execution, Lifecycle, Runner
+from triggerflow_django.runtime.state import StateChange
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """Where a sub flow hangs, and what it is about."""
+
+    step_id: int
+    root_id: uuid.UUID
+    subject_type_id: int | None
+    subject_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +49,14 @@ class NewExecution:
     subject: models.Model | None = None
     #: A user instance, a bare label, or ``None``.
     started_by: Any = None
+    #: How many of its steps may be ready or running at once; ``None`` for any number.
+    concurrency: int | None = None
+    #: When interventions are inserted: planned, auto, or empty for none.
+    intervention_mode: str = ""
     #: Why it is started, for history.
     reason: str = ""
+    #: Of a sub flow.
+    parent: Parent | None = None
 
 
 def ensure(new: NewExecution, *, using: str) -> uuid.UUID:
@@ -72,8 +90,10 @@ def start(
     A second start of one execution does nothing. A ``key`` used before with the same input leads to the execution of
     then.
 
-    Raises: JsonValueError for an input that is not JSON; KeyConflictError for a key used with another input.
+    Raises: JsonValueError for an input that is not JSON; ContractError for one that is not as the flow's contract says;
+    KeyConflictError for a key used with another input.
     """
+    value = new.graph.contract.checked("initial_input", value)
     value = jsongate.check(value, limits=conf.get_settings().answer_limits, root="input")
     if new.key is not None:
         return _start_keyed(new, value, using, carrier)
@@ -86,6 +106,13 @@ def start(
             raise
         return _start_existing(new, new.id, value, using, carrier)
     return new.id, True
+
+
+def start_child(new: NewExecution, value: Any, changes: Sequence[StateChange], *, using: str) -> None:
+    """Insert a sub flow, with its first state, and start it; in the transaction of the commit that delegates to it.
+    ``value`` has been checked.
+    """
+    _insert_started(new, value, using, None, changes)
 
 
 def _start_keyed(new: NewExecution, value: Any, using: str, carrier: Carrier | None) -> tuple[uuid.UUID, bool]:
@@ -116,10 +143,13 @@ def _by_key(new: NewExecution, using: str) -> Execution | None:
     return Execution.objects.using(using).filter(flow_name=new.flow_name, key=new.key).first()
 
 
-def _insert_started(new: NewExecution, value: Any, using: str, carrier: Carrier | None) -> None:
+def _insert_started(
+    new: NewExecution, value: Any, using: str, carrier: Carrier | None, changes: Sequence[StateChange] = ()
+) -> None:
     def insert(defer: bool) -> None:
         with transaction.atomic(using=using):
             transition = _transition(new, None if defer else new.graph, using)
+            transition.write_state(changes)
             _begin_work(transition, value, carrier, new.reason)
             transition.save()
 
@@ -170,6 +200,8 @@ def _transition(new: NewExecution, graph: Graph | None, using: str) -> Transitio
         lifecycle=Lifecycle.OPEN,
         interactive=new.interactive,
         skip_exceptions=new.skip_exceptions,
+        concurrency=new.concurrency,
+        intervention_mode=new.intervention_mode,
         input=None,
         key=new.key,
         auto_close=new.auto_close,
@@ -178,6 +210,9 @@ def _transition(new: NewExecution, graph: Graph | None, using: str) -> Transitio
         started_by_label=who.label,
         created_at=now,
     )
+    if new.parent is not None:
+        execution.parent_step_id, execution.root_id = new.parent.step_id, new.parent.root_id
+        execution.subject_type_id, execution.subject_id = new.parent.subject_type_id, new.parent.subject_id
     if new.subject is not None:
         if new.subject.pk is None:
             raise exceptions.InvalidPolicyError(f"subject={type(new.subject).__name__}: it is not saved yet")

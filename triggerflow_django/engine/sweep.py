@@ -15,13 +15,14 @@ from django.db import DatabaseError, connections
 from django.db.models import QuerySet
 
 from triggerflow_django import conf, wakeups
-from triggerflow_django.engine import clock, deadlines, fail, lifecycle
+from triggerflow_django.engine import clock, deadlines, fail, lifecycle, stream, sub_flow
 from triggerflow_django.models import Execution, Interrupt, InterruptStatus, Lifecycle, Step, StepStatus, SweepTurn
 
 logger = logging.getLogger(__name__)
 
 #: How many rows of one kind a pass takes; the rest is for the next.
 BATCH: Final = 500
+BATCH_OF_STREAMS: Final = 20
 
 
 @dataclass(slots=True)
@@ -36,12 +37,17 @@ class SweepReport:
     auto_closed: int = 0
     #: Closes whose time was over.
     forced_closes: int = 0
+    #: Runtime streams of executions that have been closed for long, of which some was deleted.
+    streams: int = 0
+    #: Closed executions whose sub flows were still to be cancelled, and closes that only waiting sub flows held up.
+    sub_flows: int = 0
     #: Rows whose repair raised; logged, and tried again by the next pass.
     errors: int = 0
 
     def total(self) -> int:
         """How many rows were changed."""
-        return self.lost_steps + self.deadlines + self.auto_closed + self.forced_closes
+        done = self.lost_steps + self.deadlines + self.auto_closed + self.forced_closes
+        return done + self.streams + self.sub_flows
 
 
 def sweep(*, using: str) -> SweepReport:
@@ -55,6 +61,9 @@ def sweep(*, using: str) -> SweepReport:
     )
     report.auto_closed = _each(report, _idle(using), lambda row: lifecycle.auto_close(row.pk, using=using))
     report.forced_closes = _each(report, _closing(using), lambda row: lifecycle.force_close(row.pk, using=using))
+    report.streams = _each(report, _old_streams(using), lambda row: stream.expire(row.pk, using=using))
+    report.sub_flows = _each(report, _cutting_off(using), lambda row: sub_flow.cancel_below(row.pk, using=using))
+    report.sub_flows += _each(report, _held_up(using), lambda row: lifecycle.settle_close(row.pk, using=using))
     ring_for_ready(using)
     if report.total() or report.errors:
         counts = {field.name: getattr(report, field.name) for field in fields(report)}
@@ -136,8 +145,28 @@ def _idle(using: str) -> QuerySet[Execution]:
     return executions.only("pk").order_by("auto_close_at")[:BATCH]
 
 
+def _cutting_off(using: str) -> QuerySet[Execution]:
+    executions = Execution.objects.using(using).filter(cancels_sub_flows=True)
+    return executions.only("pk").order_by("pk")[:BATCH]
+
+
+def _held_up(using: str) -> QuerySet[Execution]:
+    executions = Execution.objects.using(using).filter(closing=True, active_steps__gt=0)
+    return executions.only("pk").order_by("pk")[:BATCH]
+
+
 def _closing(using: str) -> QuerySet[Execution]:
     executions = Execution.objects.using(using).filter(
         close_by__isnull=False, close_by__lte=clock.bound(), closing=True
     )
     return executions.only("pk").order_by("close_by")[:BATCH]
+
+
+def _old_streams(using: str) -> Iterable[Execution]:
+    seconds = conf.get_settings().STREAM_RETENTION_SECONDS
+    if seconds is None:
+        return ()
+    executions = Execution.objects.using(using).filter(
+        stream__in=("kept", "stopped"), root_id__isnull=True, closed_at__lte=clock.bound(plus=-seconds)
+    )
+    return executions.only("pk").order_by("closed_at")[:BATCH_OF_STREAMS]

@@ -22,14 +22,14 @@ from django.dispatch import Signal as DjangoSignal
 from triggerflow_django import conf, exceptions, jsongate, signals, wakeups
 from triggerflow_django.definition.graph import Graph, Source
 from triggerflow_django.definition.routing import Scope, activations
-from triggerflow_django.engine import closing, graphs, rows, selects, status
+from triggerflow_django.engine import closing, family, graphs, rows, selects, status
 from triggerflow_django.engine.actor import NOBODY, Actor
 from triggerflow_django.models import (
     Event,
     EventKind,
     Execution,
+    ExecutionStatus,
     Join,
-    JoinStatus,
     Lifecycle,
     Runner,
     State,
@@ -41,8 +41,9 @@ from triggerflow_django.runtime import state as state_ops
 
 _TRACKED: Final = (
     "flow_fingerprint", "runner", "lifecycle", "status", "input", "snapshot", "auto_close_timeout", "auto_close_at",
-    "closing", "close_reason", "close_policy", "close_by", "active_steps", "pending_interrupts", "failed_steps",
-    "event_sequence", "started_by_id", "started_by_label", "state_revision", "started_at", "sealed_at", "closed_at",
+    "cancels_sub_flows", "closing", "close_reason", "close_policy", "close_by", "active_steps", "pending_interrupts",
+    "failed_steps", "places", "intervention_version", "pending_interventions", "event_sequence", "started_by_id",
+    "started_by_label", "state_revision", "started_at", "sealed_at", "closed_at",
 )  # fmt: skip
 
 
@@ -75,11 +76,16 @@ class Transition:
         self.settings = conf.get_settings()
         self.new_steps: list[Step] = []
         self.joins: dict[str, Join] = {}
-        self.freed: dict[str, Join] = {}
+        #: Limits and windows that have got room: joins, or the execution's own (``places.Whole``).
+        self.freed: dict[str, Any] = {}
+        #: Stretches of a for_each's items that were looked at, by join and number (see ``pages``).
+        self.pages: dict[tuple[int, int], list[Any]] = {}
         #: Steps of earlier transitions that became ready in this one, by queue.
         self.woken: Counter[str] = Counter()
         self.base = f"{execution.id}:{execution.event_sequence}"
         self._tokens: Iterator[str] | None = None
+        #: The state as this transition has written it.
+        self._state: dict[str, Any] | None = None
         self._events: list[Event] = []
         self._signals: list[tuple[DjangoSignal, dict[str, Any]]] = []
         self._before = {} if is_new else {name: execution.__dict__.get(name) for name in _TRACKED}
@@ -166,7 +172,9 @@ class Transition:
     # -- state
 
     def read_state(self) -> dict[str, Any]:
-        """The committed state, under the lock."""
+        """The state, under the lock."""
+        if self._state is not None:
+            return self._state
         if self.is_new or not self.execution.state_revision:
             return {}
         data: dict[str, Any] = (
@@ -183,6 +191,7 @@ class Transition:
             return
         data = state_ops.apply_all(self.read_state(), changes)
         jsongate.check(data, limits=self.settings.value_limits, root="state")
+        self._state = data
         self.execution.state_revision += 1
         revision = self.execution.state_revision
         if revision == 1:
@@ -224,6 +233,7 @@ class Transition:
         """
         execution = self.execution
         if execution.lifecycle == Lifecycle.OPEN:
+            family.require_open_above(execution, doing, using=self.using)
             return
         state = "closing" if execution.closing else str(execution.lifecycle)
         raise exceptions.ExecutionNotOpenError(
@@ -244,14 +254,16 @@ class Transition:
         for join in self.joins.values():
             if join.is_dirty:
                 fields = ["generation", "filled", "next_index", "places", "status"]
-                if join.status == JoinStatus.FIRED:  # only then do the items change: they are dropped
-                    fields.append("items")
                 join.save(using=self.using, update_fields=fields)
         rows.insert(self.new_steps, using=self.using)
         rows.insert(self._events, using=self.using)
         if not self.is_new:
             self._update_execution()
         self._ring()
+        if execution.cancels_sub_flows and not self._before.get("cancels_sub_flows"):
+            self._cancel_below()
+        if execution.root_id is not None and execution.status == ExecutionStatus.WAITING:
+            self._yield_places()
         for signal, arguments in self._signals:
             signals.send_after_commit(
                 signal,
@@ -269,6 +281,28 @@ class Transition:
         ready = self.woken + Counter(step.queue for step in self.new_steps if step.status == StepStatus.READY)
         if ready:
             wakeups.ring_after_commit(ready, using=self.using)
+
+    def _cancel_below(self) -> None:
+        """Once this is committed, cancel the sub flows it cut off; where that does not happen, the sweep does it."""
+        from triggerflow_django.engine import sub_flow  # noqa: PLC0415 - a transition of each of them
+
+        pk, using = self.execution.pk, self.using
+
+        def cancel() -> None:
+            sub_flow.cancel_below(pk, using=using)
+
+        transaction.on_commit(cancel, using=using, robust=True)
+
+    def _yield_places(self) -> None:
+        """Once this is committed: a sub flow that only waits takes no place of its parent's."""
+        from triggerflow_django.engine import sub_flow  # noqa: PLC0415 - transitions of those above
+
+        pk, using = self.execution.pk, self.using
+
+        def give_back() -> None:
+            sub_flow.yield_places(pk, using=using)
+
+        transaction.on_commit(give_back, using=using, robust=True)
 
     def _update_execution(self) -> None:
         execution = self.execution
@@ -317,7 +351,7 @@ def begin(
     """
     with transaction.atomic(using=using):
         execution, now = lock(execution_id, using)
-        chosen = graph if exact else None if defer else graphs.usable(execution, graph)
+        chosen = graph if exact else None if defer else graphs.usable(execution, graph, using)
         transition = Transition(execution, now=now, using=using, graph=chosen)
         yield transition
         transition.save()

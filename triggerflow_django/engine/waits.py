@@ -16,7 +16,7 @@ from django.db.models import Count, QuerySet
 from triggerflow_django import conf
 from triggerflow_django.approvals import policy
 from triggerflow_django.definition.graph import START, Graph
-from triggerflow_django.engine import missing
+from triggerflow_django.engine import missing, places
 from triggerflow_django.models import (
     ACTIVE_STATUSES,
     Execution,
@@ -145,11 +145,13 @@ class _Teller:
         self.now = now
         self.graph = graph
         self.workers_of = workers_of
+        self.children: dict[int | None, Execution] = {}
 
     def steps(self, found: list[Step]) -> Iterator[Wait]:
         """A wait for each step."""
         limits = self._limits({step.held_by for step in found if step.status == StepStatus.HELD})
         workers = {queue: self.workers_of(queue) for queue in {step.queue for step in found} if queue}
+        self.children = self._children([step.pk for step in found if step.status == StepStatus.DELEGATED])
         for step in found:
             kind, since, until, facts = self._told(step, limits, workers)
             facts = {**facts, "known_here": missing.is_known(step, self.graph)}
@@ -169,15 +171,20 @@ class _Teller:
                 return "process", step.started_at, step.lease_expires_at, facts
             case StepStatus.HELD:
                 join = limits.get(step.held_by)
-                facts = (
-                    {"by": None}
-                    if join is None
-                    else {"by": join.node, "places": join.places, "limit": join.concurrency}
-                )
+                facts = {"by": None}
+                if join is not None:
+                    facts = {"by": join.node, "places": join.places, "limit": join.concurrency}
+                elif step.held_by == places.WHOLE:
+                    whole = self.execution
+                    facts = {"by": "the execution", "places": whole.places, "limit": whole.concurrency}
                 return "limit", step.created_at, None, facts
             case StepStatus.READY:
                 return self._ready(step, workers)
-        return "sub_flow", step.created_at, None, {}
+        child = self.children.get(step.pk)
+        if child is None:
+            return "sub_flow", step.created_at, None, {}
+        facts = {"execution": child.id.hex, "flow": child.flow_name, "status": str(child.status)}
+        return "sub_flow", child.created_at, None, facts
 
     def _ready(
         self, step: Step, workers: dict[str, int | None]
@@ -191,6 +198,13 @@ class _Teller:
         if self.execution.runner == Runner.RQ:
             return "worker", step.available_at, None, {"queue": step.queue, "workers": workers.get(step.queue)}
         return "holder", step.available_at, None, {}
+
+    def _children(self, steps: list[int]) -> dict[int | None, Execution]:
+        """The newest child of each of these steps."""
+        if not steps:
+            return {}
+        rows = Execution.objects.using(self.using).filter(parent_step_id__in=steps).order_by("created_at", "pk")
+        return {row.parent_step_id: row for row in rows.only("flow_name", "status", "created_at", "parent_step_id")}
 
     def _limits(self, activations: set[str]) -> dict[str, Join]:
         if not activations:

@@ -11,7 +11,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,13 +21,16 @@ from triggerflow_django import conf, jsongate
 from triggerflow_django.definition import routing
 from triggerflow_django.definition.chunk import Chunk, ChunkOptions, Handler, may_read_state
 from triggerflow_django.definition.graph import Graph, Source
-from triggerflow_django.engine import calls, commit, fail, records, resolve
+from triggerflow_django.engine import calls, commit, fail, flow_data, interventions, records, resolve, stream
 from triggerflow_django.engine.calls import Call
 from triggerflow_django.engine.effects import Emitted
 from triggerflow_django.engine.heartbeat import Lease
-from triggerflow_django.models import Execution, Interrupt, State, Step, StepStatus
+from triggerflow_django.engine.kin import Kin, KinMethods
+from triggerflow_django.engine.publisher import Publisher
+from triggerflow_django.models import Execution, Interrupt, InterventionMode, State, Step, StepStatus
 from triggerflow_django.runtime import bridge, state
 from triggerflow_django.runtime.data import Frame, Resume, TriggerFlowRuntimeData
+from triggerflow_django.runtime.interventions import Change
 from triggerflow_django.runtime.journal import Journal
 from triggerflow_django.runtime.resources import Resources
 
@@ -55,15 +58,22 @@ class Facts:
     flow_name: str
     interactive: bool
     skip_exceptions: bool
+    intervention_mode: str = ""
 
     @classmethod
     def of(cls, row: Execution) -> Facts:
         """The facts of a stored execution."""
-        return cls(id=row.pk, flow_name=row.flow_name, interactive=row.interactive, skip_exceptions=row.skip_exceptions)
+        return cls(
+            id=row.pk,
+            flow_name=row.flow_name,
+            interactive=row.interactive,
+            skip_exceptions=row.skip_exceptions,
+            intervention_mode=row.intervention_mode,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
-class RunContext:
+class RunContext(KinMethods):
     """A drain, as the programs of its steps see it."""
 
     using: str
@@ -82,6 +92,9 @@ class RunContext:
     #: Errors of steps that failed for good in this drain, oldest first.
     failures: list[BaseException] = field(default_factory=list)
     facts: dict[uuid.UUID, Facts] = field(default_factory=dict)
+    #: What is known of sub flows, and what was set in them as resources.
+    kin: dict[uuid.UUID, Kin] = field(default_factory=dict)
+    own_resources: dict[uuid.UUID, dict[str, Any]] = field(default_factory=dict)
 
     def facts_of(self, step: Step) -> Facts:
         """The step's execution; read once per drain."""
@@ -89,10 +102,12 @@ class RunContext:
         if known is None:
             row = (
                 Execution.objects.using(self.using)
-                .only("flow_name", "interactive", "skip_exceptions")
+                .only("flow_name", "interactive", "skip_exceptions", "intervention_mode", "parent_step_id")
                 .get(pk=step.execution_id)
             )
             known = self.facts[step.execution_id] = Facts.of(row)
+            if row.parent_step_id is not None:
+                self.meet(known, row.parent_step_id)
         return known
 
 
@@ -113,7 +128,9 @@ class Work:
         self._resume: Resume | None = None
         #: The driver's connection an atomic chunk ran on.
         self._connection: Any = None
-        self.journal = Journal(self.read_state)
+        self.journal = Journal(self.read_state, self.read_flow_data)
+        #: What its chunk puts into the stream, if it does.
+        self.stream: Publisher | None = None
 
     def is_to_blame_for(self, error: Exception) -> bool:
         """Whether the step fails by it: whatever is not fencing and not trouble with the database connection.
@@ -130,6 +147,7 @@ class Work:
             self.read_state()
         if self.step.resumed_from_id is not None:
             self._resume = self._read_resume(self.step.resumed_from_id)
+        self._insert_due_interventions()
 
     def read_state(self) -> dict[str, Any]:
         """The committed state; read once per run."""
@@ -143,6 +161,11 @@ class Work:
         data: dict[str, Any] = rows.values_list("data", flat=True).first() or {}
         return data
 
+    def read_flow_data(self) -> dict[str, Any]:
+        """What all executions of the flow share, as committed."""
+        found: dict[str, Any] = bridge.call(lambda: flow_data.read(self.facts.flow_name, using=self.context.using))
+        return found
+
     def _read_resume(self, pk: uuid.UUID) -> Resume:
         row = Interrupt.objects.using(self.context.using).select_related("decision", "step").get(pk=pk)
         record = records.interrupt(row, row.step)
@@ -150,7 +173,7 @@ class Work:
 
     def data(self, journal: Journal, value: Any, source: Source, scope: routing.Scope) -> TriggerFlowRuntimeData:
         """``data`` for the chunk, or for a condition asked about another signal."""
-        step = self.step
+        step, kin = self.step, self.context.kin.get(self.facts.id)
         frame = Frame(
             execution_id=self.facts.id.hex,
             using=self.context.using,
@@ -163,11 +186,40 @@ class Work:
             resume_count=step.resume_count,
             resume=self._resume,
             is_cancelled=self._is_cancelled,
-            resources=self.context.resources_of(self.facts),
-            handle=self.context.handle,
+            interventions=self._interventions,
+            resources=self.context.resources_for(self.facts),
+            contract=self.graph.contract,
+            handle=self.context.handle if kin is None else None,
+            flow=kin.flow if kin is not None else None,
+            stream=self._publisher if journal is self.journal else None,
             scope=scope,
         )
         return TriggerFlowRuntimeData(frame, journal)
+
+    def _publisher(self) -> Publisher:
+        if self.stream is None:
+            connection: Any = connections[self.context.using]
+            alone = connection.vendor == "sqlite" and (self.options.atomic or connection.is_in_memory_db())
+            is_direct = self.context.nested or alone
+            self.stream = Publisher(self.step, using=self.context.using, is_direct=is_direct)
+        return self.stream
+
+    def tell_restart(self) -> None:
+        """Tell who reads the stream that this is a further attempt."""
+        stream.tell_restart(self.step, using=self.context.using)
+
+    def _interventions(self) -> list[dict[str, Any]]:
+        return interventions.visible(self.facts.id, using=self.context.using)
+
+    def _insert_due_interventions(self) -> None:
+        """Mode ``auto``: this chunk sees what is pending for it, and its commit inserts that."""
+        if self.chunk is None or self.facts.intervention_mode != InterventionMode.AUTO:
+            return
+        due = interventions.due_before(self.facts.id, self.step.node, using=self.context.using)
+        if due:
+            self.journal.interventions.append(Change("insert", ids=[uuid.UUID(record["id"]) for record in due]))
+            shown = [{**record, "status": "inserted", "point": self.step.node} for record in due]
+            self.journal.seen_interventions = [*self._interventions(), *shown]
 
     def _is_cancelled(self) -> bool:
         step = self.step
@@ -203,8 +255,12 @@ class Work:
         """User code and the commit in one transaction; conditions are left to a step of their own."""
         assert self.chunk is not None  # noqa: S101 - only chunks are atomic
         # Anew in each try: what a rolled back one left counts for nothing.
-        self.raised, self.journal, self.tokens = None, Journal(self.read_state), routing.activations(self.step.path)
+        self.raised, self.journal = None, Journal(self.read_state, self.read_flow_data)
+        self.tokens = routing.activations(self.step.path)
+        if self.stream is not None:
+            self.stream.begin_again()
         with transaction.atomic(using=self.context.using):
+            self._insert_due_interventions()
             self._connection = connections[self.context.using].connection
             try:
                 with self._on_the_clock():
@@ -222,17 +278,20 @@ class Work:
 
     def complete(self, outcome: commit.Outcome) -> commit.Committed:
         """The commit."""
-        return commit.complete(
-            self.step,
-            outcome,
-            graph=self.graph,
-            carry=self.context.goes_on(),
-            using=self.context.using,
-        )
+        with nullcontext() if self.stream is None else self.stream.delivered():
+            return commit.complete(
+                self.step,
+                outcome,
+                graph=self.graph,
+                carry=self.context.goes_on(),
+                using=self.context.using,
+            )
 
     def fail(self, error: BaseException, *, retry: bool) -> commit.Committed:
         """Record the failure of this attempt, or of the step."""
-        failed = fail.attempt(self.step, error, self.options, graph=self.graph, using=self.context.using, retry=retry)
+        using = self.context.using
+        with nullcontext() if self.stream is None else self.stream.delivered():
+            failed = fail.attempt(self.step, error, self.options, graph=self.graph, using=using, retry=retry)
         return commit.Committed(failed=failed)
 
     def settle(self, write: Callable[[], commit.Committed]) -> commit.Committed:
@@ -365,12 +424,18 @@ class Work:
         if may_read_state(ask.condition) and self._state is None:
             yield Db(self.read_state)
         # A condition looks; what it writes or emits goes nowhere.
-        data = self.data(Journal(self.journal.state), ask.value, ask.source, ask.scope)
+        data = self.data(Journal(self.journal.state, self.journal.flow_data), ask.value, ask.source, ask.scope)
         return bool((yield from self._guarded(ask.condition, data)))
 
     def _outcome(self, value: Any, effects: list[Any]) -> commit.Outcome:
         return commit.Outcome(
-            value=value, changes=self.journal.changes, effects=effects, pause=self.journal.pause, tokens=self.tokens
+            value=value,
+            changes=self.journal.changes,
+            flow_changes=self.journal.flow_changes,
+            interventions=self.journal.interventions,
+            effects=effects,
+            pause=self.journal.pause,
+            tokens=self.tokens,
         )
 
     def _open_savepoint(self) -> str | None:

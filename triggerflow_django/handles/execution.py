@@ -14,16 +14,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from triggerflow_django import conf, exceptions, jsongate
+from triggerflow_django.definition import deprecated
 from triggerflow_django.definition.graph import Graph
-from triggerflow_django.engine import lifecycle, restore, saved, start
+from triggerflow_django.engine import lifecycle, start
 from triggerflow_django.engine.drain import InlineDrain
 from triggerflow_django.engine.start import NewExecution
 from triggerflow_django.engine.transition import Carrier
 from triggerflow_django.engine.work import Facts
 from triggerflow_django.handles import reading, trampoline, verbs
+from triggerflow_django.handles.drawing import DrawingMethods
+from triggerflow_django.handles.intervening import InterventionMethods
+from triggerflow_django.handles.result import ResultMethods
+from triggerflow_django.handles.saving import SavingMethods
+from triggerflow_django.handles.streaming import StreamMethods
+from triggerflow_django.handles.sub_flows import SubFlowMethods
 from triggerflow_django.handles.trampoline import Db, Drain, Verb
 from triggerflow_django.models import Execution, Runner
 from triggerflow_django.runtime import bridge, current, state
+from triggerflow_django.runtime.old_names import OldStateNames
 from triggerflow_django.runtime.resources import Resources
 from triggerflow_django.runtime.state import StateChange
 
@@ -35,7 +43,9 @@ _DRAIN: Final = "triggerflow-drain"
 _AUTO_CLOSE: Final = "triggerflow-auto-close"
 
 
-class TriggerFlowExecution:
+class TriggerFlowExecution(
+    DrawingMethods, InterventionMethods, OldStateNames, ResultMethods, SavingMethods, StreamMethods, SubFlowMethods
+):
     """One run of a flow. Made by ``flow.create_execution``, ``flow.start_execution`` or ``flow.get_execution``.
 
     Nothing is stored before the first write (``start``, ``emit``, ``set_state``, ``load``, ``save``).
@@ -57,6 +67,8 @@ class TriggerFlowExecution:
         self.is_fresh = is_fresh
         self._given_resources: dict[str, Any] = dict(resources or {})
         self._own_resources: dict[str, Any] = {}
+        self._required: dict[str, str] = {}
+        self._sub_flow_resources: dict[uuid.UUID, dict[str, Any]] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._background_failures: list[BaseException] = []
 
@@ -107,6 +119,11 @@ class TriggerFlowExecution:
         """The flow's graph as it was when this handle was made."""
         return self.new.graph
 
+    @property
+    def has_sub_flows(self) -> bool:
+        """Whether its flow contains other flows."""
+        return self.new.graph.has_sub_flows
+
     def ensure(self) -> None:
         """Insert the row unless it exists. (A database function.)"""
         self.is_fresh = False
@@ -122,6 +139,7 @@ class TriggerFlowExecution:
             auto_close_timeout=row.auto_close_timeout,
             skip_exceptions=row.skip_exceptions,
             interactive=row.interactive,
+            intervention_mode=row.intervention_mode,
         )
 
     def hide(self) -> None:
@@ -135,7 +153,11 @@ class TriggerFlowExecution:
         """A drain of this execution, for the trampoline; it begins with what the ``carrier`` holds."""
         new = self.new
         facts = Facts(
-            id=new.id, flow_name=new.flow_name, interactive=new.interactive, skip_exceptions=new.skip_exceptions
+            id=new.id,
+            flow_name=new.flow_name,
+            interactive=new.interactive,
+            skip_exceptions=new.skip_exceptions,
+            intervention_mode=new.intervention_mode,
         )
         return Drain(
             InlineDrain(
@@ -145,6 +167,7 @@ class TriggerFlowExecution:
                 resources_of=lambda _facts: self.resources,
                 handle=self,
                 carrier=carrier,
+                own_resources=self._sub_flow_resources,
             )
         )
 
@@ -193,24 +216,38 @@ class TriggerFlowExecution:
 
     # -- starting
 
-    def start(self, value: Any = None, *, timeout: float | dt.timedelta | None = None) -> Any:
+    def start(
+        self,
+        value: Any = None,
+        *,
+        timeout: float | dt.timedelta | None = None,
+        wait_for_result: bool | None = None,
+    ) -> Any:
         """Start it with an input. With auto_close: wait until it has closed and return the snapshot; else the handle
         once it has settled.
 
         ``timeout``: seconds of idleness after which it closes (instead of ``auto_close_timeout``). A second start does
-        nothing.
+        nothing. ``wait_for_result``: deprecated, ignored.
 
         Raises: the first error of a chunk that failed for good; JsonValueError; KeyConflictError.
         """
-        self._set_timeout(timeout)
+        self._set_timeout(timeout, wait_for_result)
         return self._sync(verbs.start_and_wait(self, value), "start")
 
-    async def async_start(self, value: Any = None, *, timeout: float | dt.timedelta | None = None) -> Any:
+    async def async_start(
+        self,
+        value: Any = None,
+        *,
+        timeout: float | dt.timedelta | None = None,
+        wait_for_result: bool | None = None,
+    ) -> Any:
         """See ``start``."""
-        self._set_timeout(timeout)
+        self._set_timeout(timeout, wait_for_result)
         return await self._async(verbs.start_and_wait(self, value))
 
-    def _set_timeout(self, timeout: float | dt.timedelta | None) -> None:
+    def _set_timeout(self, timeout: float | dt.timedelta | None, wait_for_result: bool | None) -> None:
+        if wait_for_result is not None:
+            deprecated.warn("wait_for_result=", "it is ignored; auto_close says whether start() waits")
         if timeout is not None:
             self._replace(auto_close_timeout=start.auto_close_seconds(timeout))
 
@@ -238,9 +275,10 @@ class TriggerFlowExecution:
         resume_request_id: str | None = None,
         actor: Any = None,
         comment: str = "",
-    ) -> dict[str, Any]:
+    ) -> Any:
         """Answer an interrupt and go on. Returns its record (``status`` ``resumed``) once what follows has settled
-        (inline) or is committed (rq).
+        (inline) or is committed (rq). Inline, for an interrupt of a sub flow: the child's snapshot once that is
+        closed, or the pause marker of its next question.
 
         ``actor``: the deciding user, to whom the interrupt's policy applies; without one the calling code is trusted
         and recorded as such. The same ``resume_request_id`` with the same answer is answered alike again.
@@ -248,7 +286,7 @@ class TriggerFlowExecution:
         Raises: see ``engine.decide``; then the first error of a chunk that failed for good.
         """
         verb = verbs.answer(self, interrupt_id, payload, request_id=resume_request_id, actor=actor, comment=comment)
-        record: dict[str, Any] = self._sync(verb, "continue_with")
+        record: Any = self._sync(verb, "continue_with")
         return record
 
     async def async_continue_with(
@@ -259,10 +297,10 @@ class TriggerFlowExecution:
         resume_request_id: str | None = None,
         actor: Any = None,
         comment: str = "",
-    ) -> dict[str, Any]:
+    ) -> Any:
         """See ``continue_with``."""
         verb = verbs.answer(self, interrupt_id, payload, request_id=resume_request_id, actor=actor, comment=comment)
-        record: dict[str, Any] = await self._async(verb)
+        record: Any = await self._async(verb)
         return record
 
     def emit(self, event: str, value: Any = None, *, actor: Any = None) -> list[Any] | None:
@@ -458,12 +496,12 @@ class TriggerFlowExecution:
 
     def get_status(self) -> str:
         """created, running, waiting, completed, failed or cancelled."""
-        status: str = self._read(reading.status)
+        status: str = self._read(reading.status, self.has_sub_flows)
         return status
 
     async def async_get_status(self) -> str:
         """See ``get_status``."""
-        status: str = await self._async_read(reading.status)
+        status: str = await self._async_read(reading.status, self.has_sub_flows)
         return status
 
     def get_lifecycle_state(self) -> str:
@@ -510,22 +548,22 @@ class TriggerFlowExecution:
 
     def get_pending_interrupts(self) -> dict[str, dict[str, Any]]:
         """Copies of the waiting interrupts' records by id, oldest first."""
-        pending: dict[str, dict[str, Any]] = self._read(reading.pending_interrupts)
+        pending: dict[str, dict[str, Any]] = self._read(reading.pending_interrupts, self.has_sub_flows)
         return pending
 
     async def async_get_pending_interrupts(self) -> dict[str, dict[str, Any]]:
         """See ``get_pending_interrupts``."""
-        pending: dict[str, dict[str, Any]] = await self._async_read(reading.pending_interrupts)
+        pending: dict[str, dict[str, Any]] = await self._async_read(reading.pending_interrupts, self.has_sub_flows)
         return pending
 
     def get_interrupt(self, interrupt_id: str) -> dict[str, Any] | None:
         """A copy of the newest record under an id, or ``None``."""
-        record: dict[str, Any] | None = self._read(reading.interrupt, interrupt_id)
+        record: dict[str, Any] | None = self._read(reading.interrupt, interrupt_id, self.has_sub_flows)
         return record
 
     async def async_get_interrupt(self, interrupt_id: str) -> dict[str, Any] | None:
         """See ``get_interrupt``."""
-        record: dict[str, Any] | None = await self._async_read(reading.interrupt, interrupt_id)
+        record: dict[str, Any] | None = await self._async_read(reading.interrupt, interrupt_id, self.has_sub_flows)
         return record
 
     def get_snapshot(self) -> Any:
@@ -544,63 +582,6 @@ class TriggerFlowExecution:
     async def async_row(self) -> Execution | None:
         """See ``row``."""
         row: Execution | None = await self._async_read(reading.row)
-        return row
-
-    # -- save and load
-
-    def save(self, path: Any = None, *, require_idle: bool = False) -> dict[str, Any]:
-        """The execution as a JSON-able dict (and as a JSON file at ``path``). The row stays the truth; this is a copy
-        to carry elsewhere.
-
-        Raises: RuntimeError with ``require_idle`` while a step is active.
-        """
-        return self._export(self._sync(self._once(lambda: self._save(require_idle)), "save", runs_chunks=False), path)
-
-    async def async_save(self, path: Any = None, *, require_idle: bool = False) -> dict[str, Any]:
-        """See ``save``."""
-        return self._export(await self._async(self._once(lambda: self._save(require_idle))), path)
-
-    def _save(self, require_idle: bool) -> dict[str, Any]:
-        return saved.export(self.pk, using=self.using, require_idle=require_idle, resource_keys=self.resources.names())
-
-    def _export(self, document: dict[str, Any], path: Any) -> dict[str, Any]:
-        if path is not None:
-            saved.write_file(document, path)
-        return document
-
-    def load(self, source: Any, *, as_new: bool = False) -> TriggerFlowExecution:
-        """Become the handle of a saved execution: of its row where that exists, else of a row made from the snapshot.
-
-        ``source``: what ``save`` gave, its JSON text, or the path of a file. ``as_new``: an independent copy under a
-        new id.
-
-        Raises: SnapshotTypeError (TypeError), SnapshotError (ValueError).
-        """
-        document = saved.read(source)
-        self.adopt(self._sync(self._load(document, as_new), "load", runs_chunks=False))
-        return self
-
-    async def async_load(
-        self, source: Any, *, as_new: bool = False, runtime_resources: Mapping[str, Any] | None = None
-    ) -> TriggerFlowExecution:
-        """See ``load``; ``runtime_resources`` are given to this handle."""
-        document = saved.read(source)
-        self._given_resources.update(runtime_resources or {})
-        self.adopt(await self._async(self._load(document, as_new)))
-        return self
-
-    def _load(self, document: dict[str, Any], as_new: bool) -> Verb[Execution]:
-        def act() -> Execution:
-            return restore.restore(
-                document,
-                flow_name=self.flow.name,
-                graph=self.new.graph,
-                runner=self.new.runner,
-                as_new=as_new,
-                using=self.using,
-            )
-
-        row: Execution = yield Db(act)
         return row
 
 

@@ -13,9 +13,13 @@ from triggerflow_django import conf, exceptions, jsongate
 from triggerflow_django.definition import registry
 from triggerflow_django.definition.chunk import UNSET, _Unset
 from triggerflow_django.definition.flow import FlowDefinition
+from triggerflow_django.engine import family, intervene
 from triggerflow_django.engine.start import NewExecution, auto_close_seconds
 from triggerflow_django.handles import reading, trampoline, verbs
 from triggerflow_django.handles.execution import TriggerFlowExecution, execution_uuid
+from triggerflow_django.handles.flow_data import FlowDataMethods
+from triggerflow_django.handles.saving import RequirementMethods
+from triggerflow_django.handles.streaming import FlowStreamMethods
 from triggerflow_django.handles.trampoline import Db, Verb
 from triggerflow_django.models import Execution, Runner
 from triggerflow_django.models.fields import new_id
@@ -23,15 +27,19 @@ from triggerflow_django.models.fields import new_id
 RunnerName = Literal["inline", "rq"]
 
 
-class TriggerFlow(FlowDefinition):
+class TriggerFlow(FlowDataMethods, FlowStreamMethods, RequirementMethods, FlowDefinition):
     """A flow: ``flow.to(ask).to(commit)``. Bind it at module level of an app's ``flows.py`` to register it.
 
     ``skip_exceptions``: a chunk that raises only ends its own chain, the execution is not failed by it.
+    ``blueprint``: what ``save_blueprint()`` of another flow gave, to begin with.
     """
 
-    def __init__(self, name: str | None = None, *, skip_exceptions: bool = False) -> None:
-        super().__init__(name, skip_exceptions=skip_exceptions)
+    def __init__(
+        self, name: str | None = None, *, skip_exceptions: bool = False, blueprint: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(name, skip_exceptions=skip_exceptions, blueprint=blueprint)
         self.runtime_resources: dict[str, Any] = {}
+        self._required: dict[str, str] = {}
 
     def update_runtime_resources(self, **resources: Any) -> None:
         """Give live objects to the chunks of all its executions in this process."""
@@ -50,6 +58,8 @@ class TriggerFlow(FlowDefinition):
         key: str | None = None,
         subject: models.Model | None = None,
         started_by: Any = None,
+        concurrency: int | None = None,
+        intervention_mode: Literal["planned", "auto"] | _Unset | None = UNSET,
         using: str | None = None,
     ) -> TriggerFlowExecution:
         """A handle for a new execution; nothing is stored before its first write.
@@ -57,7 +67,10 @@ class TriggerFlow(FlowDefinition):
         ``auto_close_timeout``: seconds of idleness before it closes by itself, ``None`` for never. ``runner``: ``rq``
         (workers) or ``inline`` (this process). ``key``: a business key; starting twice with one key and the same input
         gives the same execution. ``subject``: the model instance it is about. ``started_by``: the user who starts it,
-        for history and for ``exclude_starter``. ``using``: the database alias.
+        for history and for ``exclude_starter``. ``concurrency``: how many of its steps may be ready or running at once,
+        on all workers together; a step that waits for an answer does not count. ``intervention_mode``: ``planned`` (the
+        default where the flow has an intervention point), ``auto``, or ``None`` for none. ``using``: the database
+        alias.
 
         Raises: UnregisteredFlowError for ``runner="rq"`` with a flow other processes cannot find; InvalidPolicyError.
         """
@@ -65,6 +78,8 @@ class TriggerFlow(FlowDefinition):
         timeout = settings.AUTO_CLOSE_TIMEOUT if isinstance(auto_close_timeout, _Unset) else auto_close_timeout
         if key is not None and not jsongate.is_name(key):
             raise exceptions.InvalidPolicyError(f"key={key!r}: give a text of 1 to 200 characters")
+        if concurrency is not None and (type(concurrency) is not int or not 1 <= concurrency < 2**31):
+            raise exceptions.InvalidPolicyError(f"concurrency={concurrency!r}: give a whole number, 1 or more, or None")
         new = NewExecution(
             id=new_id(),
             flow_name=self.name,
@@ -76,6 +91,8 @@ class TriggerFlow(FlowDefinition):
             key=key,
             subject=subject,
             started_by=started_by,
+            concurrency=concurrency,
+            intervention_mode=self._intervention_mode(intervention_mode),
         )
         return TriggerFlowExecution(
             self, new, using=using or settings.DATABASE, resources=runtime_resources, is_fresh=True
@@ -94,6 +111,11 @@ class TriggerFlow(FlowDefinition):
                 "flows.py, or call triggerflow_django.register(flow); or use runner='inline'"
             )
         return Runner(wanted)
+
+    def _intervention_mode(self, wanted: str | _Unset | None) -> str:
+        if isinstance(wanted, _Unset):
+            wanted = "planned" if intervene.has_points(self.graph) else None
+        return intervene.checked_mode(wanted, self.graph)
 
     def get_execution(self, execution_id: str | uuid.UUID, *, using: str | None = None) -> TriggerFlowExecution:
         """The handle of a stored execution of this flow.
@@ -128,6 +150,7 @@ class TriggerFlow(FlowDefinition):
             skip_exceptions=row.skip_exceptions,
             auto_close=row.auto_close,
             auto_close_timeout=row.auto_close_timeout,
+            intervention_mode=row.intervention_mode,
         )
         return TriggerFlowExecution(self, new, using=using)
 
@@ -151,7 +174,10 @@ class TriggerFlow(FlowDefinition):
         row: Execution | None = yield Db(lambda: reading.row(pk, using))
         if row is None:
             raise exceptions.UnknownExecutionError(f"there is no execution {pk.hex}")
-        flow = registry.get(row.flow_name)
+        below: FlowDefinition | None = None
+        if row.root_id is not None:
+            below = yield Db(lambda: family.flow_of(row, using=using))
+        flow = below or registry.get(row.flow_name)
         if not isinstance(flow, TriggerFlow):
             raise exceptions.UnknownFlowError(f"flow {row.flow_name!r} is registered, but not as a TriggerFlow")
         return flow._handle(row, using)

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -90,12 +90,26 @@ def run_sync(verb: Verb[T], *, using: str, runs_chunks: bool, name: str) -> T:
             f"{name}() runs chunks and cannot do so in a running event loop under an open transaction; await "
             f"async_{name}() instead"
         )
-    # A thread of its own, with its own connection: the loop's database thread may be needed by what we run.
+    work = in_thread(verb)
+    try:
+        return work.result()
+    finally:
+        wait([work])
+
+
+def in_thread(verb: Verb[T]) -> Future[T]:
+    """Drive a verb on a thread of its own, with its own connection: the loop's database thread may be needed by what it
+    runs.
+    """
     # In a copy of the context, so that what it runs knows the chunk it was called by.
     context = contextvars.copy_context()
-    context.run(_stopped.set, _stopped.get() | frozenset(_drains.get(asyncio.get_running_loop(), ())))
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="triggerflow-sync") as helper:
-        return helper.submit(context.run, _drive_and_disconnect, verb).result()
+    if bridge.in_running_loop():
+        context.run(_stopped.set, _stopped.get() | frozenset(_drains.get(asyncio.get_running_loop(), ())))
+    helper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="triggerflow-sync")
+    try:
+        return helper.submit(context.run, _drive_and_disconnect, verb)
+    finally:
+        helper.shutdown(wait=False)
 
 
 def _drive(verb: Verb[T]) -> T:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import connections
 
 from triggerflow_django import exceptions
-from triggerflow_django.engine import decide, emit, lifecycle, retry, selects, start
+from triggerflow_django.engine import decide, emit, family, lifecycle, projection, retry, selects, start, sub_flow
 from triggerflow_django.engine.transition import Carrier
 from triggerflow_django.handles import trampoline
 from triggerflow_django.handles.trampoline import Db, Gather, Sleep, Verb
@@ -88,8 +88,18 @@ def answer(
     request_id: str | None,
     actor: Any,
     comment: str,
-) -> Verb[dict[str, Any]]:
+) -> Verb[Any]:
     """``continue_with``: decide, then drain."""
+    if handle.has_sub_flows:
+        at, local = yield Db(lambda: projection.address(handle.pk, interrupt_id, handle.using))
+        if at != handle.pk:
+            from triggerflow_django.handles import sub_flows  # noqa: PLC0415 - verbs of its own, over these
+
+            return (
+                yield from sub_flows.answer(
+                    handle, at, local, payload, request_id=request_id, actor=actor, comment=comment
+                )
+            )
     carrier = _carrier(handle)
     record: dict[str, Any] = yield Db(
         lambda: decide.decide(
@@ -172,7 +182,7 @@ def close(
         left = None if by is None else max(0.0, by - time.monotonic())
         if left != 0.0:  # its time is over: nothing is begun any more, what is left will be cut
             failures += yield from drain(handle, seconds=left)
-        row: Execution = yield Db(lambda: _finish_due(handle))
+        row: Execution = yield Db(lambda: finish_due(handle))
         if not row.is_closed and not row.closing:
             raise exceptions.PendingInterruptsError(
                 f"execution {handle.id} paused again while it was closing; it is open, answer its interrupts first"
@@ -183,7 +193,7 @@ def close(
                 return (
                     None  # in a transaction nobody else can bring the work to an end; it closes once that has happened
                 )
-            yield Sleep(_pause(polls))
+            yield Sleep(pause(polls))
             polls += 1
     yield Gather(handle.background_drains, None if by is None else max(0.0, by - time.monotonic()))
     failures = handle.take_background_failures() + failures
@@ -222,14 +232,16 @@ def wait(handle: TriggerFlowExecution, timeout: float | None) -> Verb[Execution]
     _refuse_waiting(handle, "wait")
     deadline = None if timeout is None else time.monotonic() + timeout
     polls = 0
+    row: Execution
+    goes_on: bool
     while True:
-        row: Execution = yield Db(lambda: _finish_due(handle))
-        if not row.active_steps:
+        row, goes_on = yield Db(lambda: _look(handle))
+        if not goes_on:
             return row
         if handle.runs_inline:
             yield from drained(handle, patient=timeout is None)
-            row = yield Db(lambda: _finish_due(handle))
-            if not row.active_steps:
+            row, goes_on = yield Db(lambda: _look(handle))
+            if not goes_on:
                 return row
         if (yield Db(lambda: connections[handle.using].in_atomic_block)):
             raise exceptions.WaitTimeoutError(
@@ -237,7 +249,7 @@ def wait(handle: TriggerFlowExecution, timeout: float | None) -> Verb[Execution]
             )
         if deadline is not None and time.monotonic() >= deadline:
             raise exceptions.WaitTimeoutError(f"execution {handle.id} is still {row.status} after {timeout:g} s")
-        yield Sleep(_pause(polls))
+        yield Sleep(pause(polls))
         polls += 1
 
 
@@ -245,7 +257,7 @@ def until_closed(handle: TriggerFlowExecution) -> Verb[Any]:
     """Wait until it has closed by itself (or was closed by somebody); returns the snapshot."""
     polls = 0
     while True:
-        row: Execution = yield Db(lambda: _finish_due(handle))
+        row: Execution = yield Db(lambda: finish_due(handle))
         if row.is_closed:
             return row.snapshot
         if (yield Db(lambda: connections[handle.using].in_atomic_block)):
@@ -255,8 +267,8 @@ def until_closed(handle: TriggerFlowExecution) -> Verb[Any]:
             )
         yield from drained(handle)
         until_due = None if row.auto_close_at is None else (row.auto_close_at - row.db_now).total_seconds()  # type: ignore[attr-defined]
-        pause = _pause(polls)
-        yield Sleep(pause if until_due is None else max(0.0, min(pause, until_due)))
+        nap = pause(polls)
+        yield Sleep(nap if until_due is None else max(0.0, min(nap, until_due)))
         polls += 1
 
 
@@ -312,7 +324,7 @@ def _emit(handle: TriggerFlowExecution, event: str, value: Any, actor: Any, carr
     )
 
 
-def _finish_due(handle: TriggerFlowExecution) -> Execution:
+def finish_due(handle: TriggerFlowExecution) -> Execution:
     """Act on what is due of this execution (its sweep), and read its row."""
     row = _row(handle)
     now: dt.datetime = row.db_now  # type: ignore[attr-defined]
@@ -321,7 +333,19 @@ def _finish_due(handle: TriggerFlowExecution) -> Execution:
         acted = lifecycle.force_close(handle.pk, using=handle.using)
     elif row.auto_close_at is not None and row.auto_close_at <= now:
         acted = lifecycle.auto_close(handle.pk, using=handle.using)
+    elif row.closing and row.active_steps and handle.has_sub_flows:
+        acted = lifecycle.settle_close(handle.pk, using=handle.using)
+    if row.cancels_sub_flows:
+        sub_flow.cancel_below(handle.pk, using=handle.using)
     return _row(handle) if acted else row
+
+
+def _look(handle: TriggerFlowExecution) -> tuple[Execution, bool]:
+    """The row, and whether something goes on: a step is active, and not only for a sub flow that waits itself."""
+    row = finish_due(handle)
+    if not row.active_steps:
+        return row, False
+    return row, row.closing or not handle.has_sub_flows or family.is_busy(handle.pk, handle.using)
 
 
 def _row(handle: TriggerFlowExecution) -> Execution:
@@ -367,5 +391,6 @@ def _refuse_waiting(handle: TriggerFlowExecution, name: str) -> None:
         )
 
 
-def _pause(polls: int) -> float:
+def pause(polls: int) -> float:
+    """Seconds until a poll is repeated: longer each time."""
     return min(_FIRST_POLL * 1.5**polls, _LONGEST_POLL)

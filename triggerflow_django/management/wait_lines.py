@@ -135,6 +135,8 @@ def _limit(wait: Wait, _execution_id: str, _now: dt.datetime) -> Told:
 
 def _sub_flow(wait: Wait, _execution_id: str, now: dt.datetime) -> Told:
     yield f"a sub flow: step {wait.step} ({wait.node}) was delegated {text.ago(wait.since, now)}"
+    if "execution" in wait.facts:
+        yield f"execution {wait.facts['execution']} of {wait.facts['flow']!r} is {wait.facts['status']}"
 
 
 def _values(wait: Wait, _execution_id: str, _now: dt.datetime) -> Told:

@@ -40,6 +40,15 @@ class ExecutionStatus(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
+class StreamStatus(models.TextChoices):
+    """Whether there are rows of an execution's runtime stream. Most executions never stream."""
+
+    NONE = "", _("not kept")
+    KEPT = "kept", _("kept")
+    STOPPED = "stopped", _("stopped by a chunk")
+    EXPIRED = "expired", _("deleted by retention")
+
+
 class Execution(models.Model):
     """One run of a flow. Inserted by start (or the first write before it), updated by every transition, never deleted
     but by retention.
@@ -128,13 +137,44 @@ class Execution(models.Model):
     failed_steps = models.PositiveIntegerField(
         default=0, help_text=_("Steps that failed for good and were not retried; kept by every transition.")
     )
+    concurrency = models.PositiveIntegerField(
+        null=True, help_text=_("How many of its steps may be ready or running at once; set when the row is inserted.")
+    )
+    places = models.PositiveIntegerField(
+        default=0, help_text=_("Steps that are ready or running; kept by every transition where there is a limit.")
+    )
+    intervention_mode = models.CharField(
+        max_length=10,
+        default="",
+        help_text=_("When interventions are inserted (planned, auto); empty: it takes none; set when it is inserted."),
+    )
+    intervention_version = models.PositiveIntegerField(
+        default=0, help_text=_("The number of its newest intervention; grows with each.")
+    )
+    pending_interventions = models.PositiveIntegerField(
+        default=0, help_text=_("Interventions not inserted yet; kept by every transition.")
+    )
     event_sequence = models.PositiveIntegerField(
         default=0, help_text=_("The number of the newest event of its history.")
     )
 
+    stream = models.CharField(
+        max_length=10,
+        choices=StreamStatus.choices,
+        default=StreamStatus.NONE,
+        blank=True,
+        help_text=_("Its runtime stream; kept from the first item, or the first reader, on."),
+    )
     root_id = models.UUIDField(null=True, help_text=_("The outermost execution, where this one runs as a sub flow."))
     parent_step_id = models.BigIntegerField(
         null=True, help_text=_("The step of the parent that waits for this sub flow.")
+    )
+    cancels_sub_flows = models.BooleanField(
+        default=False,
+        help_text=_(
+            "Whether sub flows of it are still to be cancelled; set by the commit that cut the steps that waited for "
+            "them, cleared when that is done."
+        ),
     )
     started_by_id = models.CharField(
         max_length=255,
@@ -177,7 +217,14 @@ class Execution(models.Model):
             models.Index(
                 fields=["auto_close_at"], condition=Q(auto_close_at__isnull=False), name="triggerflow_exec_auto_close"
             ),
+            models.Index(fields=["id"], condition=Q(closing=True), name="triggerflow_exec_closing"),
+            models.Index(fields=["id"], condition=Q(cancels_sub_flows=True), name="triggerflow_exec_cancels"),
             models.Index(fields=["close_by"], condition=Q(close_by__isnull=False), name="triggerflow_exec_close_by"),
+            models.Index(
+                fields=["closed_at"],
+                condition=Q(stream__in=("kept", "stopped"), closed_at__isnull=False, root_id__isnull=True),
+                name="triggerflow_exec_stream",
+            ),
             models.Index(fields=["root_id"], condition=Q(root_id__isnull=False), name="triggerflow_exec_root"),
             models.Index(
                 fields=["parent_step_id"], condition=Q(parent_step_id__isnull=False), name="triggerflow_exec_parent"

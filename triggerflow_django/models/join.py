@@ -48,7 +48,6 @@ class Join(models.Model):
     )
     expected = models.PositiveIntegerField(help_text=_("How many slots must be filled; frozen at opening."))
     filled = models.PositiveIntegerField(default=0, help_text=_("How many slots are filled."))
-    items = StoredJSONField(null=True, help_text=_("for_each: the items, stored once."))
     next_index = models.PositiveIntegerField(default=0, help_text=_("for_each: the next item to enter."))
     concurrency = models.PositiveIntegerField(
         null=True, help_text=_("How many steps below it may be ready or running at once.")
@@ -100,3 +99,24 @@ class JoinSlot(models.Model):
 
     def __str__(self) -> str:
         return self.slot
+
+
+class JoinPage(models.Model):
+    """A stretch of the items of a ``for_each`` that could not all be entered at once. Inserted when it opens, deleted
+    when it fires; so entering an item costs the same however many there are.
+    """
+
+    join = models.ForeignKey(
+        Join, on_delete=models.CASCADE, related_name="pages", db_index=False, help_text=_("The join.")
+    )
+    number = models.PositiveIntegerField(help_text=_("Which stretch, from 0; all but the last are equally long."))
+    items = StoredJSONField(help_text=_("The items."))
+
+    class Meta:
+        default_permissions = ("view",)
+        verbose_name = _("join page")
+        verbose_name_plural = _("join pages")
+        constraints = [models.UniqueConstraint(fields=["join", "number"], name="triggerflow_joinpage_once")]
+
+    def __str__(self) -> str:
+        return f"page {self.number}"

@@ -18,6 +18,7 @@ class StepKind(models.TextChoices):
 
     CHUNK = "chunk", _("run a chunk")
     ROUTE = "route", _("evaluate conditions and route")
+    SUB_FLOW = "sub_flow", _("run a sub flow")
 
 
 class StepStatus(models.TextChoices):
@@ -94,7 +95,10 @@ class Step(models.Model):
     held_by = models.CharField(
         max_length=16,
         default="",
-        help_text=_("The activation of the fan-out whose limit holds it back; empty unless held."),
+        help_text=_(
+            "The activation of the fan-out whose limit holds it back; 'yielded' once it has given back its places "
+            "because its sub flow waits; else empty."
+        ),
     )
     queue = models.CharField(
         max_length=100, default="", help_text=_("The RQ queue whose workers run it; empty where it runs inline.")

@@ -14,11 +14,17 @@ from typing import Any, Literal
 from asgiref.sync import sync_to_async
 
 from triggerflow_django import conf, exceptions, jsongate
+from triggerflow_django.definition.contract import NOTHING, Contract
 from triggerflow_django.definition.graph import Source
 from triggerflow_django.runtime import bridge, pause, state
+from triggerflow_django.runtime.flow_data import FlowDataMethods
+from triggerflow_django.runtime.interventions import InterventionMethods
 from triggerflow_django.runtime.journal import Journal, PauseMarker
+from triggerflow_django.runtime.old_names import OldStateNames
 from triggerflow_django.runtime.resources import Resources
+from triggerflow_django.runtime.results import ResultMethods
 from triggerflow_django.runtime.state import MISSING, StateChange
+from triggerflow_django.runtime.stream import Stream, StreamMethods
 
 #: Set by ``handles``: makes the handle of an execution by its id (hexadecimal) and its database's alias (``using=``).
 #: Lower layers must not import it.
@@ -51,9 +57,16 @@ class Frame:
     resume_count: int
     resume: Resume | None
     is_cancelled: Callable[[], bool]
+    interventions: Callable[[], list[dict[str, Any]]]
     resources: Resources
+    #: What the flow has declared about its stream items and its result.
+    contract: Contract = NOTHING
     #: The handle that runs this call; ``None`` where a worker does, which makes one by the execution's id.
     handle: Any = None
+    #: Of a sub flow: the flow, which nobody may have registered.
+    flow: Any = None
+    #: Gives the stream of this run; ``None`` for conditions, which only look.
+    stream: Callable[[], Stream] | None = None
     scope: tuple[tuple[str, str, str], ...] = field(default=())
 
 
@@ -73,10 +86,10 @@ class StateView:
         return isinstance(key, str) and state.lookup(self._data._journal.state(), key) is not MISSING
 
     def __iter__(self) -> Iterator[str]:
-        return iter(list(self._data._journal.state()))
+        return iter(list(state.visible(self._data._journal.state())))
 
     def __len__(self) -> int:
-        return len(self._data._journal.state())
+        return len(state.visible(self._data._journal.state()))
 
     def keys(self) -> list[str]:
         """The top-level keys."""
@@ -88,7 +101,7 @@ class StateView:
 
     def items(self) -> list[tuple[str, Any]]:
         """Top-level keys with copies of their values."""
-        return [(key, state.detached(value)) for key, value in self._data._journal.state().items()]
+        return [(key, state.detached(value)) for key, value in state.visible(self._data._journal.state()).items()]
 
     def get(self, key: str, default: Any = None) -> Any:
         """A copy of the value under a dotted key, or the default."""
@@ -123,13 +136,24 @@ class StateView:
         self.delete(key, emit=emit)
 
 
-class TriggerFlowRuntimeData:
+class TriggerFlowRuntimeData(FlowDataMethods, InterventionMethods, OldStateNames, ResultMethods, StreamMethods):
     """What a chunk is given: its input, state, events, resources, and the means to pause."""
 
     def __init__(self, frame: Frame, journal: Journal) -> None:
         self._frame = frame
         self._journal = journal
         self.state = StateView(self)
+
+    @property
+    def _contract(self) -> Contract:
+        return self._frame.contract
+
+    @property
+    def _stream(self) -> Callable[[], Stream] | None:
+        return self._frame.stream
+
+    def _read_interventions(self) -> list[dict[str, Any]]:
+        return bridge.call(self._frame.interventions)
 
     # -- the signal
 
@@ -178,6 +202,8 @@ class TriggerFlowRuntimeData:
         """The execution's handle, for reading. A call on it that would wait for this very chunk is refused."""
         if self._frame.handle is not None:
             return self._frame.handle
+        if self._frame.flow is not None:
+            return self._frame.flow.get_execution(self._frame.execution_id, using=self._frame.using)
         if handle_factory is None:
             raise RuntimeError("triggerflow_django is not set up: add it to INSTALLED_APPS and call django.setup()")
         return handle_factory(self._frame.execution_id, using=self._frame.using)
@@ -223,7 +249,7 @@ class TriggerFlowRuntimeData:
         """A copy of the value under a dotted key, or the default; without a key the whole state."""
         whole = self._journal.state()
         if key is None:
-            return state.detached(whole)
+            return state.detached(state.visible(whole))
         value = state.lookup(whole, state.check_key(key))
         return default if value is MISSING else state.detached(value)
 

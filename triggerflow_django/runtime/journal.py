@@ -7,7 +7,7 @@ journal unread.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, Final, Literal
 
 from triggerflow_django import exceptions
@@ -52,21 +52,72 @@ UNREAD: Final = object()
 
 
 @dataclass(slots=True)
-class Journal:
-    """The record of one run of a chunk. ``load`` fetches the committed state the first time somebody looks at it."""
+class Area:
+    """Data a chunk may look at and change: the state, or the flow's. ``load`` fetches what is committed the first time
+    somebody looks at it.
+    """
 
     load: Callable[[], dict[str, Any]]
-    emissions: list[Emission] = field(default_factory=list)
     changes: list[StateChange] = field(default_factory=list)
-    pause: Pause | None = None
     _view: Any = UNREAD
 
-    def state(self) -> dict[str, Any]:
-        """The state as this chunk sees it: what was committed when it began, and its own writes. Not a copy."""
+    def read(self) -> dict[str, Any]:
+        """As this chunk sees it: what was committed when it began, and its own writes. Not a copy."""
         if self._view is UNREAD:
             self._view = apply_all(self.load(), self.changes)
         view: dict[str, Any] = self._view
         return view
+
+    def write(self, change: StateChange) -> bool:
+        """Record a write. Returns whether it is one: deleting what is absent does nothing."""
+        if change.op == "delete" and lookup(self.read(), change.key) is MISSING:
+            return False
+        self.changes.append(change)
+        if self._view is not UNREAD:
+            self._view = apply(self._view, change)
+        return True
+
+    def value_after(self, change: StateChange) -> Any:
+        """What is under the key of a write once it has been made; ``None`` of what it deleted."""
+        if change.op == "append":
+            return lookup(self.read(), change.key)
+        return None if change.op == "delete" else change.value
+
+
+@dataclass(slots=True)
+class Journal:
+    """The record of one run of a chunk. ``load`` fetches the committed state, ``load_flow`` the flow's data."""
+
+    load: InitVar[Callable[[], dict[str, Any]]]
+    load_flow: InitVar[Callable[[], dict[str, Any]]] = dict
+    emissions: list[Emission] = field(default_factory=list)
+    pause: Pause | None = None
+    #: What this step does to interventions (``interventions.Change``), and the records it has looked at.
+    interventions: list[Any] = field(default_factory=list)
+    seen_interventions: list[dict[str, Any]] | None = None
+    _state: Area = field(init=False)
+    _flow: Area = field(init=False)
+
+    def __post_init__(self, load: Callable[[], dict[str, Any]], load_flow: Callable[[], dict[str, Any]]) -> None:
+        self._state, self._flow = Area(load), Area(load_flow)
+
+    @property
+    def changes(self) -> list[StateChange]:
+        """The writes to the state, in their order."""
+        return self._state.changes
+
+    @property
+    def flow_changes(self) -> list[StateChange]:
+        """The writes to the flow's data, in their order."""
+        return self._flow.changes
+
+    def state(self) -> dict[str, Any]:
+        """The state as this chunk sees it. Not a copy."""
+        return self._state.read()
+
+    def flow_data(self) -> dict[str, Any]:
+        """The flow's data as this chunk sees it. Not a copy."""
+        return self._flow.read()
 
     def emit(self, event: str, value: Any) -> None:
         """Record an emitted event."""
@@ -74,17 +125,15 @@ class Journal:
 
     def write(self, change: StateChange, *, signal: bool) -> None:
         """Record a state write, and the signal it causes unless told not to. Deleting what is absent does nothing."""
-        if change.op == "delete" and lookup(self.state(), change.key) is MISSING:
-            return
-        self.changes.append(change)
-        if self._view is not UNREAD:
-            self._view = apply(self._view, change)
-        if not signal:
-            return
-        value = None if change.op == "delete" else change.value
-        if change.op == "append":
-            value = lookup(self.state(), change.key)
-        self.emissions.append(Emission(("runtime_data", change.key), value))
+        self._write(self._state, "runtime_data", change, signal)
+
+    def write_flow(self, change: StateChange, *, signal: bool) -> None:
+        """Record a write to the flow's data; see ``write``."""
+        self._write(self._flow, "flow_data", change, signal)
+
+    def _write(self, area: Area, kind: str, change: StateChange, signal: bool) -> None:
+        if area.write(change) and signal:
+            self.emissions.append(Emission((kind, change.key), area.value_after(change)))
 
     def set_pause(self, pause: Pause) -> None:
         """Record the pause.

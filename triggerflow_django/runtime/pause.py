@@ -10,13 +10,7 @@ import datetime as dt
 import re
 from typing import Any, Final
 
-import jsonschema
-from jsonschema.validators import Draft202012Validator
-from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
-
-from triggerflow_django import conf, exceptions, jsongate
+from triggerflow_django import conf, exceptions, json_schema, jsongate
 from triggerflow_django.approvals import policy
 from triggerflow_django.runtime.journal import Pause, ResumeTo
 
@@ -100,29 +94,10 @@ def _schema(schema: Any) -> Any:
     if schema is None:
         return None
     checked: Any = jsongate.check(schema, limits=conf.get_settings().answer_limits, root="response_schema")
-    try:
-        Draft202012Validator.check_schema(checked)
-    except jsonschema.SchemaError as error:
-        raise exceptions.PauseError(f"response_schema: {error.json_path}: {error.message}") from error
-    _require_references(checked)
+    wrong = json_schema.problem(checked)
+    if wrong is not None:
+        raise exceptions.PauseError(f"response_schema: {wrong}")
     return checked
-
-
-def _require_references(schema: Any) -> None:
-    """Refuse a schema with a ``$ref`` into nowhere: no answer could ever be held against it. Nothing is fetched."""
-    whole = DRAFT202012.create_resource(schema)
-    todo = [(whole, REGISTRY.resolver_with_root(whole))]
-    while todo:
-        part, resolver = todo.pop()
-        for word in ("$ref", "$dynamicRef") if isinstance(part.contents, dict) else ():
-            if word in part.contents:
-                try:
-                    resolver.lookup(part.contents[word])
-                except Unresolvable as error:
-                    raise exceptions.PauseError(
-                        f"response_schema: {word} {part.contents[word]!r} leads nowhere in this schema"
-                    ) from error
-        todo.extend((inner, resolver.in_subresource(inner)) for inner in part.subresources())
 
 
 def _seconds(due_in: Any) -> float | None:

@@ -20,7 +20,8 @@ MISSING: Final = object()
 class StateChange:
     """One write: what, where, and the value (of set and append)."""
 
-    op: Literal["set", "append", "delete"]
+    #: ``default``: set where nothing is.
+    op: Literal["set", "append", "delete", "default"]
     key: str
     value: Any = None
 
@@ -32,7 +33,14 @@ def check_key(key: object) -> str:
     """
     if not isinstance(key, str) or not jsongate.is_name(key) or not all(key.split(".")):
         raise exceptions.JsonValueError(f"state key {key!r}: give a text like 'order' or 'order.total'")
+    if key.startswith("$"):
+        raise exceptions.JsonValueError(f"state key {key!r}: keys that begin with $ are this package's")
     return key
+
+
+def visible(state: dict[str, Any]) -> dict[str, Any]:
+    """The part of a state that chunks and callers wrote: without ``$final_result`` and its kin."""
+    return {key: value for key, value in state.items() if not key.startswith("$")}
 
 
 def lookup(state: dict[str, Any], key: str) -> Any:
@@ -60,6 +68,8 @@ def apply(state: dict[str, Any], change: StateChange) -> dict[str, Any]:
         if last not in place:
             return state
         del place[last]
+    elif change.op == "default" and last in place:
+        return state
     elif change.op == "append" and last in place:
         old = place[last]
         place[last] = [*old, change.value] if isinstance(old, list) else [old, change.value]

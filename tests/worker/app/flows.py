@@ -124,6 +124,39 @@ backends.to(backend)
 elsewhere = TriggerFlow(name="worker elsewhere")
 elsewhere.to(elsewhere.chunk(queue="other")(passed)).to(note)
 
+
+async def tokens(data: TriggerFlowRuntimeData) -> None:
+    """What a model writes, and its process id; in the middle it waits until the test removes the file."""
+    await data.async_put({"pid": os.getpid(), "attempt": data.attempt})
+    for number in range(5):
+        await data.async_put(number)
+    sign = Path(data.input["sign"])
+    deadline = time.monotonic() + SECONDS
+    while sign.exists() and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+    for number in range(5, 10):
+        await data.async_put(number)
+
+
+stream = TriggerFlow(name="worker stream")
+stream.to(tokens).to(ask).to(note)
+
+
+def _with_sub_flows() -> TriggerFlow:
+    """Two deep; the inner flows are not registered, so only this one leads to them."""
+    leaf = TriggerFlow(name="leaf of workers")
+    leaf.to(("leaf effect", effect)).to(("leaf held", held_up)).to(("leaf ask", ask)).to(("leaf note", note))
+    middle = TriggerFlow(name="middle of workers")
+    middle.to_sub_flow(leaf, name="inner", write_back={"value": "result.noted"}).to(("middle note", note))
+    outer = TriggerFlow(name="worker sub flows")
+    outer.for_each().to_sub_flow(middle, name="outer", write_back={"value": "result.noted"}).end_for_each().to(
+        ("outer note", note)
+    )
+    return outer
+
+
+sub_flows = _with_sub_flows()
+
 due = TriggerFlow(name="worker due")
 due.to(ask_shortly).to(due.chunk(atomic=True)(effect)).to(note)
 

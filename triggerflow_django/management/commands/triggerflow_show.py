@@ -6,7 +6,7 @@ import datetime as dt
 from argparse import ArgumentParser
 from typing import Any
 
-from triggerflow_django.engine import clock, graphs
+from triggerflow_django.engine import clock, family
 from triggerflow_django.engine.waits import Standing, standing
 from triggerflow_django.management import lookup, summary, text, wait_lines
 from triggerflow_django.management.base import OperatorCommand, Output, refuse_usage
@@ -37,7 +37,9 @@ class Command(OperatorCommand):
             refuse_usage("--history takes a whole number, 0 or more, and --limit one of 1 or more")
         row = lookup.execution(options["id"], self.using)
         now = clock.read(self.using)
-        graph = graphs.known(row.flow_name)
+        graph = family.graph_of(row, using=self.using)
+        below = family.children(row.pk, self.using).reverse().only("flow_name", "status")
+        children = list(below[: options["limit"]])
         found = standing(
             row, using=self.using, now=now, graph=graph, most=options["limit"], workers_of=presence.listening
         )
@@ -53,11 +55,18 @@ class Command(OperatorCommand):
             "waits_for": [] if row.is_closed else waits,
             "failures": waits if row.is_closed else [],
             "left_off": found.left_off,
+            "part_of": _parent(row, self.using),
+            "sub_flows": [
+                {"execution": child.id.hex, "flow": child.flow_name, "status": str(child.status)} for child in children
+            ],
             "steps": found.steps,
             "history": [_event(event) for event in history],
             **values,
         }
-        lines = [*_head(row, now), *_why(row, found, now, knows_flow=graph is not None)]
+        lines = [*_head(row, now, document["part_of"]), *_why(row, found, now, knows_flow=graph is not None)]
+        if children:
+            lines += ["", "Sub flows, newest first:"]
+            lines += [f"  {child.status:9} {child.id.hex}  {child.flow_name}" for child in children]
         for name, value in values.items():
             lines += ["", f"{name.capitalize()}:", *text.payload(value, "  ")]
         if history:
@@ -69,7 +78,13 @@ class Command(OperatorCommand):
         return {"input": row.input, "state": state or {}, "snapshot": row.snapshot}
 
 
-def _head(row: Execution, now: dt.datetime) -> list[str]:
+def _parent(row: Execution, using: str) -> dict[str, str] | None:
+    """The execution that waits for this one, and its step."""
+    above = family.ancestors(row.pk, using) if row.root_id is not None else ()
+    return {"execution": above[0].id.hex, "node": above[0].node} if above else None
+
+
+def _head(row: Execution, now: dt.datetime, parent: dict[str, str] | None) -> list[str]:
     status = summary.shown_status(row)
     lifecycle = f" ({row.lifecycle})" if str(row.lifecycle) not in {"open", "closed"} else ""
     facts = [("flow", row.flow_name), ("status", status + lifecycle), ("key", row.key or "")]
@@ -78,6 +93,7 @@ def _head(row: Execution, now: dt.datetime) -> list[str]:
         facts.append(("started", f"{text.stamp(row.started_at)} ({text.ago(row.started_at, now)}){by}"))
     else:
         facts.append(("created", f"{text.stamp(row.created_at)} ({text.ago(row.created_at, now)}){by}"))
+    facts.append(("part of", f"{parent['execution']} ({parent['node']})" if parent else ""))
     facts.append(("runner", str(row.runner)))
     if row.subject_id:
         facts.append(
