@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from django.db import DatabaseError, connections
-from django.db.models import QuerySet
+from django.db.models import BooleanField, QuerySet
+from django.db.models.expressions import RawSQL
 
 from triggerflow_django import conf, wakeups
 from triggerflow_django.engine import clock, deadlines, fail, lifecycle, stream, sub_flow
@@ -162,11 +163,15 @@ def _closing(using: str) -> QuerySet[Execution]:
     return executions.only("pk").order_by("close_by")[:BATCH]
 
 
+#: Written out, as in the condition of the index: of a parameter SQLite does not know whether it meets that.
+_HAS_STREAM: Final = RawSQL("stream IN ('kept', 'stopped')", (), output_field=BooleanField())
+
+
 def _old_streams(using: str) -> Iterable[Execution]:
     seconds = conf.get_settings().STREAM_RETENTION_SECONDS
     if seconds is None:
         return ()
     executions = Execution.objects.using(using).filter(
-        stream__in=("kept", "stopped"), root_id__isnull=True, closed_at__lte=clock.bound(plus=-seconds)
+        _HAS_STREAM, root_id__isnull=True, closed_at__lte=clock.bound(plus=-seconds)
     )
     return executions.only("pk").order_by("closed_at")[:BATCH_OF_STREAMS]
