@@ -312,3 +312,17 @@ def test_the_writer_keeps_no_connection_without_work() -> None:
     driving.settled(one(lambda data: data.put(2)))
     assert Step.objects.filter(status="done").count() == 2
     assert StreamItem.objects.count() == 2
+
+
+def test_items_that_can_only_be_written_with_the_commit_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "MOST_KEPT", 10)
+
+    def work(data: Any) -> None:
+        for number in range(25):
+            data.put(number)
+
+    with transaction.atomic():
+        pk = driving.settled(one(work))
+        gap, *rest = items_of(pk)
+    assert (gap["action"], gap["lost"]) == ("gap", 15)
+    assert rest == list(range(15, 25))

@@ -355,3 +355,23 @@ def test_items_of_sub_flows_are_in_the_stream_of_the_outermost_and_each_reads_it
     assert shown(root) == ["r1", "g1", "r2", child.hex]
     assert shown(child) == ["g1", child.hex]
     assert shown(grandchild) == ["g1"]
+
+
+def test_what_is_put_and_closed_between_two_looks_of_a_reader_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    pk = driving.settled(TriggerFlow(name="closing"))
+    put(pk, "first")
+    cursor = Cursor(pk, position=0, using="default")
+    cursor.look()
+    cursor.entries.clear()
+    real = Cursor._stands
+
+    def stands(self: Cursor) -> Execution | None:
+        """Just after the reader found nothing, and before it looks how the execution stands."""
+        monkeypatch.setattr(Cursor, "_stands", real)
+        put(pk, "last")
+        TriggerFlow(name="closing").get_execution(pk).close()
+        return real(self)
+
+    monkeypatch.setattr(Cursor, "_stands", stands)
+    cursor.look()
+    assert [entry.item for entry in cursor.entries] == ["last"]

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from tests.handles.loops import in_a_loop, in_database_thread
 from triggerflow_django import TriggerFlow, TriggerFlowExecution, exceptions
-from triggerflow_django.models import StreamItem, StreamStatus
+from triggerflow_django.models import Execution, StreamItem, StreamStatus
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -264,6 +264,44 @@ async def test_an_async_reader_may_answer_what_it_reads() -> None:
         if seen[-1] == {"answer": "yes"}:
             await execution.async_close()
     assert seen == ["asking", "pause", "resume", {"answer": "yes"}]
+
+
+# -- sub flows
+
+
+def test_a_question_of_a_sub_flow_is_told_with_the_id_by_which_each_level_answers_it() -> None:
+    inner, middle, outer = (TriggerFlow(name=name) for name in ("inner", "middle", "outer"))
+    inner.to(lambda data: data.pause_for(interrupt_id="q"), name="ask")
+    middle.to_sub_flow(inner)
+    outer.to_sub_flow(middle).to(lambda data: data.put("after"), name="tell")
+    execution = outer.create_execution(auto_close=False)
+    seen = []
+    for item in execution.get_runtime_stream(timeout=10):
+        seen.append(told(item))
+        if told(item) == "pause":
+            assert list(execution.get_pending_interrupts()) == [item["interrupt"]["id"]]
+            execution.continue_with(item["interrupt"]["id"], "yes")
+        if item == "after":
+            execution.close()
+    assert seen == ["pause", "resume", "after"]
+    by_flow = dict(Execution.objects.values_list("flow_name", "pk"))
+    for flow, colons in ((inner, 0), (middle, 1)):
+        items = list(flow.get_execution(by_flow[flow.name]).get_runtime_stream(timeout=5))
+        assert [item["interrupt"]["id"].count(":") for item in items] == [colons, colons]
+
+
+def test_a_late_reader_is_told_of_the_last_of_many_silent_sub_flows_and_ends() -> None:
+    child, parent = TriggerFlow(name="child"), TriggerFlow(name="parent")
+    child.to(lambda data: data.pause_for(interrupt_id="q") if data.input == 140 else None, name="ask")
+    parent.for_each().to_sub_flow(child).end_for_each()
+    execution = parent.start_execution(list(range(141)), auto_close=False)
+    (waiting,) = execution.get_pending_interrupts()
+    execution.continue_with(waiting, "yes")
+    execution.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        items = list(execution.get_runtime_stream(timeout=5))
+    assert [told(item) for item in items] == ["pause", "resume"]  # of the last, which comes behind the first page
 
 
 # -- positions

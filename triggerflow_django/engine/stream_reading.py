@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
 
-from triggerflow_django.engine import clock, lifecycle, records, stream
+from triggerflow_django.engine import clock, lifecycle, projection, records, stream
 from triggerflow_django.models import (
     Execution,
     Interrupt,
@@ -92,27 +92,36 @@ class Cursor:
         return bool(found)
 
     def _stands(self) -> Execution | None:
-        """The execution, once the streams of it and of its sub flows are open; acts on its auto-close."""
+        """The execution, once the streams of it and of all its sub flows are open; acts on its auto-close."""
+        while (execution := self._opened()) is not None:
+            due = execution.auto_close_at
+            self.closes_in = None if due is None else (due - execution.db_now).total_seconds()  # type: ignore[attr-defined]
+            is_due = self.closes_in is not None and self.closes_in <= 0
+            if not (is_due and lifecycle.auto_close(self.execution_id, using=self.using)):
+                return execution
+        return None
+
+    def _opened(self) -> Execution | None:
+        """The execution, read after the streams of it and of all its sub flows are open: it may close meanwhile."""
         me = Q(pk=self.execution_id)
-        fresh = Q(root_id=self._root or self.execution_id, stream=StreamStatus.NONE)
-        rows = Execution.objects.using(self.using).filter(me | fresh).annotate(db_now=clock.expression())
-        found = {row.pk: row for row in rows.only("root_id", "stream", "lifecycle", "auto_close_at")[:PAGE]}
-        execution = found.get(self.execution_id)
-        if execution is None:
-            return None
-        root = stream.root_of(execution)
-        unopened = [row.pk for row in found.values() if row.stream == StreamStatus.NONE]
-        if self._root is None and root != self.execution_id:
-            unopened.insert(0, root)
-        for pk in unopened:
-            stream.open_stream(pk, using=self.using)
-        self._root = root
-        due = execution.auto_close_at
-        self.closes_in = None if due is None else (due - execution.db_now).total_seconds()
-        is_due = self.closes_in is not None and self.closes_in <= 0
-        if is_due and lifecycle.auto_close(self.execution_id, using=self.using):
-            return self._stands()
-        return execution
+        itself_first = Case(When(me, then=Value(0)), default=Value(1))  # however many sub flows there are
+        while True:
+            fresh = Q(root_id=self._root or self.execution_id, stream=StreamStatus.NONE)
+            rows = Execution.objects.using(self.using).filter(me | fresh).annotate(db_now=clock.expression())
+            some = rows.order_by(itself_first).only("root_id", "stream", "lifecycle", "auto_close_at")[:PAGE]
+            found = {row.pk: row for row in some}
+            execution = found.get(self.execution_id)
+            if execution is None:
+                return None
+            root = stream.root_of(execution)
+            unopened = [row.pk for row in found.values() if row.stream == StreamStatus.NONE]
+            if self._root is None and root != self.execution_id:
+                unopened.insert(0, root)
+            for pk in unopened:
+                stream.open_stream(pk, using=self.using)
+            self._root = root
+            if not unopened:
+                return execution
 
     def _add_gap(self, position: int, lost: int | None) -> None:
         item = {"type": "stream", "action": "gap", "execution_id": self.execution_id.hex, "lost": lost}
@@ -134,7 +143,15 @@ class Cursor:
         if not wanted:
             return {}
         found = Interrupt.objects.using(self.using).filter(pk__in=[uuid.UUID(pk) for pk in wanted])
-        return {row.pk.hex: records.interrupt(row, row.step) for row in found.select_related("step", "decision")}
+        return {row.pk.hex: self._record(row) for row in found.select_related("step", "decision")}
+
+    def _record(self, row: Interrupt) -> dict[str, Any]:
+        """As this execution shows it: one of a sub flow has the id here by which it can be answered here."""
+        record = records.interrupt(row, row.step)
+        if row.execution_id == self.execution_id:
+            return record
+        frames = projection.frames_between(self.execution_id, row.execution_id, self.using)
+        return projection.projected(record, frames)
 
 
 #: What a record says before it is decided.
