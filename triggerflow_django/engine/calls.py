@@ -24,6 +24,13 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Db:
+    """Run this on the thread that holds the database connection."""
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """Run this user code with its data, within its time limit (seconds; ``None``: as long as it likes)."""
 

@@ -16,13 +16,13 @@ from triggerflow_django.definition.deprecated import FINAL_RESULT
 from triggerflow_django.definition.routing import Signal
 from triggerflow_django.definition.sub_flow import SubFlow
 from triggerflow_django.engine import commit, resolve, sub_flow
-from triggerflow_django.engine.calls import Call
+from triggerflow_django.engine.calls import Call, Db
 from triggerflow_django.models import Execution, ExecutionStatus, Step, StepStatus
 from triggerflow_django.runtime import state as state_ops
 from triggerflow_django.runtime.state import StateChange
 
 if TYPE_CHECKING:
-    from triggerflow_django.engine.work import Db, Work
+    from triggerflow_django.engine.work import Work
 
 
 def run(work: Work) -> Generator[Db | Call, Any, commit.Committed]:
@@ -30,8 +30,6 @@ def run(work: Work) -> Generator[Db | Call, Any, commit.Committed]:
 
     Raises: SubFlowFailedError; MappingPathError (a KeyError); ContractError; JsonValueError.
     """
-    from triggerflow_django.engine.work import Db  # noqa: PLC0415 - what it runs is made there
-
     node = work.graph.nodes[work.step.node].sub_flow
     assert node is not None  # noqa: S101 - such steps are not claimed where the code lacks the sub flow
     step, using = work.step, work.context.using

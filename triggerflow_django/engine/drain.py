@@ -23,10 +23,10 @@ from django.db.models import F, Q
 from triggerflow_django import conf
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import calls, claim, clock, fail, family, heartbeat, program
-from triggerflow_django.engine.calls import on_database_thread
+from triggerflow_django.engine.calls import Db, on_database_thread
 from triggerflow_django.engine.commit import Committed, FencedError
 from triggerflow_django.engine.transition import Carrier
-from triggerflow_django.engine.work import Db, Facts, RunContext
+from triggerflow_django.engine.work import Facts, RunContext
 from triggerflow_django.models import Step, StepStatus
 from triggerflow_django.runtime.resources import Resources
 

@@ -11,8 +11,8 @@ from collections.abc import Generator
 from typing import Any
 
 from triggerflow_django.engine import commit, delegating
-from triggerflow_django.engine.calls import Call
-from triggerflow_django.engine.work import Db, RunContext, Work
+from triggerflow_django.engine.calls import Call, Db
+from triggerflow_django.engine.work import RunContext, Work
 from triggerflow_django.models import Step, StepKind
 
 Program = Generator[Db | Call, Any, commit.Committed]

@@ -23,10 +23,11 @@ from django.db.models import QuerySet
 from triggerflow_django import conf, wakeups
 from triggerflow_django.definition.chunk import is_async
 from triggerflow_django.engine import calls, claim, graphs, program
+from triggerflow_django.engine.calls import Db
 from triggerflow_django.engine.commit import FencedError
 from triggerflow_django.engine.drain import SUSPECT_LOST, Drain, drive
 from triggerflow_django.engine.program import Program
-from triggerflow_django.engine.work import Db, Facts, RunContext
+from triggerflow_django.engine.work import Facts, RunContext
 from triggerflow_django.models import Step, StepKind
 from triggerflow_django.runtime.resources import Resources
 

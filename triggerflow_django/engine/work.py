@@ -22,7 +22,7 @@ from triggerflow_django.definition import routing
 from triggerflow_django.definition.chunk import Chunk, ChunkOptions, Handler, may_read_state
 from triggerflow_django.definition.graph import Graph, Source
 from triggerflow_django.engine import calls, commit, fail, flow_data, interventions, records, resolve, stream
-from triggerflow_django.engine.calls import Call
+from triggerflow_django.engine.calls import Call, Db
 from triggerflow_django.engine.effects import Emitted
 from triggerflow_django.engine.heartbeat import Lease
 from triggerflow_django.engine.kin import Kin, KinMethods
@@ -41,13 +41,6 @@ _COMMIT_TRIES: Final = 7
 _TRY_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
 #: Seconds a chunk may need to end after its timeout has struck before its step is given up to others.
 _OVERTIME: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Db:
-    """Run this on the thread that holds the database connection."""
-
-    function: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from triggerflow_django import conf, exceptions, jsongate
 from triggerflow_django.definition import deprecated
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import lifecycle, start
+from triggerflow_django.engine.calls import Db
 from triggerflow_django.engine.drain import InlineDrain
 from triggerflow_django.engine.start import NewExecution
 from triggerflow_django.engine.transition import Carrier
@@ -28,7 +29,7 @@ from triggerflow_django.handles.result import ResultMethods
 from triggerflow_django.handles.saving import SavingMethods
 from triggerflow_django.handles.streaming import StreamMethods
 from triggerflow_django.handles.sub_flows import SubFlowMethods
-from triggerflow_django.handles.trampoline import Db, Drain, Verb
+from triggerflow_django.handles.trampoline import Drain, Verb
 from triggerflow_django.models import Execution, Runner
 from triggerflow_django.runtime import bridge, current, state
 from triggerflow_django.runtime.old_names import OldStateNames

@@ -14,13 +14,14 @@ from triggerflow_django.definition import registry
 from triggerflow_django.definition.chunk import UNSET, _Unset
 from triggerflow_django.definition.flow import FlowDefinition
 from triggerflow_django.engine import family, intervene
+from triggerflow_django.engine.calls import Db
 from triggerflow_django.engine.start import NewExecution, auto_close_seconds
 from triggerflow_django.handles import reading, trampoline, verbs
 from triggerflow_django.handles.execution import TriggerFlowExecution, execution_uuid
 from triggerflow_django.handles.flow_data import FlowDataMethods
 from triggerflow_django.handles.saving import RequirementMethods
 from triggerflow_django.handles.streaming import FlowStreamMethods
-from triggerflow_django.handles.trampoline import Db, Verb
+from triggerflow_django.handles.trampoline import Verb
 from triggerflow_django.models import Execution, Runner
 from triggerflow_django.models.fields import new_id
 

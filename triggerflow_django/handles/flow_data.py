@@ -10,8 +10,9 @@ from django.db import transaction
 from triggerflow_django import conf
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import flow_data
+from triggerflow_django.engine.calls import Db
 from triggerflow_django.handles import trampoline
-from triggerflow_django.handles.trampoline import Db, Verb
+from triggerflow_django.handles.trampoline import Verb
 from triggerflow_django.runtime import bridge
 from triggerflow_django.runtime import state as state_ops
 from triggerflow_django.runtime.flow_data import checked, warn

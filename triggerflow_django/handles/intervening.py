@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from triggerflow_django.engine import intervene
+from triggerflow_django.engine.calls import Db
 from triggerflow_django.handles import reading
 from triggerflow_django.handles.part import HandlePart
-from triggerflow_django.handles.trampoline import Db, Verb
+from triggerflow_django.handles.trampoline import Verb
 from triggerflow_django.runtime.interventions import chosen
 
 

@@ -11,8 +11,9 @@ from triggerflow_django import exceptions
 from triggerflow_django.definition import deprecated
 from triggerflow_django.definition.deprecated import FINAL_RESULT
 from triggerflow_django.engine import records
+from triggerflow_django.engine.calls import Db
 from triggerflow_django.handles import reading, trampoline, verbs
-from triggerflow_django.handles.trampoline import Db, Sleep, Verb
+from triggerflow_django.handles.trampoline import Sleep, Verb
 from triggerflow_django.runtime import bridge
 
 if TYPE_CHECKING:

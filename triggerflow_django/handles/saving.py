@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 from triggerflow_django import exceptions, jsongate
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import missing, restore, saved
+from triggerflow_django.engine.calls import Db
 from triggerflow_django.engine.start import NewExecution
 from triggerflow_django.handles.part import HandlePart
-from triggerflow_django.handles.trampoline import Db, Verb
+from triggerflow_django.handles.trampoline import Verb
 from triggerflow_django.models import Execution, Step, StepStatus
 from triggerflow_django.runtime.resources import Resources
 

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, connections
 
+from triggerflow_django.engine.calls import Db
 from triggerflow_django.engine.stream_reading import Cursor, Entry
 from triggerflow_django.handles import reading, trampoline, verbs
-from triggerflow_django.handles.trampoline import Db, Sleep, Verb
+from triggerflow_django.handles.trampoline import Sleep, Verb
 
 if TYPE_CHECKING:
     from triggerflow_django.handles.execution import TriggerFlowExecution
@@ -205,7 +206,7 @@ class AsyncRuntimeStream(_Stream):
         try:
             if not self._is_begun:
                 await self._begin()
-            entry = await self._drive(self._next(self._failure))
+            entry = await trampoline.run_async(self._next(self._failure), database=self._on_some_thread)
         except BaseException:
             self._leave()
             raise
@@ -249,24 +250,6 @@ class AsyncRuntimeStream(_Stream):
         if not self._work.done():
             return False, None
         return True, asyncio.CancelledError() if self._work.cancelled() else self._work.exception()
-
-    async def _drive(self, verb: Verb[T]) -> T:
-        answer: Any = None
-        error: BaseException | None = None
-        while True:
-            try:
-                operation = verb.throw(error) if error is not None else verb.send(answer)
-            except StopIteration as finished:
-                result: T = finished.value
-                return result
-            answer, error = None, None
-            try:
-                if isinstance(operation, Sleep):
-                    await asyncio.sleep(operation.seconds)
-                elif isinstance(operation, Db):
-                    answer = await self._on_some_thread(operation.function)
-            except BaseException as raised:
-                error = raised
 
     async def _on_some_thread(self, function: Callable[[], Any]) -> Any:
         if self._on_database_thread:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from triggerflow_django import exceptions
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import decide, emit, family, lifecycle, projection
+from triggerflow_django.engine.calls import Db
 from triggerflow_django.handles import verbs
 from triggerflow_django.handles.part import HandlePart
-from triggerflow_django.handles.trampoline import Db, Verb
+from triggerflow_django.handles.trampoline import Verb
 from triggerflow_django.models import Door, Execution, ExecutionStatus, Interrupt, InterruptStatus, Step
 from triggerflow_django.runtime.journal import PauseMarker
 

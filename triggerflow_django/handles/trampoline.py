@@ -13,7 +13,7 @@ import contextvars
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,21 +21,14 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from asgiref.sync import sync_to_async
 from django.db import connections
 
 from triggerflow_django import exceptions
+from triggerflow_django.engine.calls import Db, on_database_thread
 from triggerflow_django.engine.drain import InlineDrain
 from triggerflow_django.runtime import bridge
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Db:
-    """Run this on the thread that holds the database connection."""
-
-    function: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +55,8 @@ class Gather:
     seconds: float | None = None
 
 
+#: Runs a database function for an event loop.
+Database = Callable[[Callable[[], Any]], Awaitable[Any]]
 Verb = Generator[Db | Drain | Sleep | Gather, Any, T]
 
 #: How many drains of which executions run in an event loop.
@@ -142,8 +137,10 @@ def _drive_and_disconnect(verb: Verb[T]) -> T:
         connections.close_all()
 
 
-async def run_async(verb: Verb[T]) -> T:
-    """Drive a verb in this event loop."""
+async def run_async(verb: Verb[T], *, database: Database = on_database_thread) -> T:
+    """Drive a verb in this event loop. ``database``: runs its database functions, on the loop's database thread unless
+    told otherwise.
+    """
     answer: Any = None
     error: BaseException | None = None
     while True:
@@ -156,7 +153,7 @@ async def run_async(verb: Verb[T]) -> T:
         try:
             match operation:
                 case Db():
-                    answer = await sync_to_async(operation.function, thread_sensitive=True)()
+                    answer = await database(operation.function)
                 case Drain():
                     with _counted(operation.drain.execution_id):
                         await operation.drain.run_async(operation.seconds)

@@ -15,9 +15,10 @@ from django.db import connections
 
 from triggerflow_django import exceptions
 from triggerflow_django.engine import decide, emit, family, lifecycle, projection, retry, selects, start, sub_flow
+from triggerflow_django.engine.calls import Db
 from triggerflow_django.engine.transition import Carrier
 from triggerflow_django.handles import trampoline
-from triggerflow_django.handles.trampoline import Db, Gather, Sleep, Verb
+from triggerflow_django.handles.trampoline import Gather, Sleep, Verb
 from triggerflow_django.models import Door, Execution, Step, StepStatus
 from triggerflow_django.runtime import current
 from triggerflow_django.runtime.state import StateChange
