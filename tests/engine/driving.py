@@ -20,7 +20,7 @@ from triggerflow_django.engine import drain as drains
 from triggerflow_django.engine import start as starting
 from triggerflow_django.engine import status, sub_flow
 from triggerflow_django.engine.commit import Committed
-from triggerflow_django.engine.work import Facts
+from triggerflow_django.engine.facts import Facts
 from triggerflow_django.models import (
     ACTIVE_STATUSES,
     Decision,

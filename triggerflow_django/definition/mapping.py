@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -116,6 +116,14 @@ def look_up(value: Any, path: Path, *, scope: str) -> Any:
             raise exceptions.MappingPathError(f"there is nothing at {'.'.join((scope, *path))}")
         value = value[part]
     return value
+
+
+def read(binding: Binding, sources: Mapping[str, Callable[[], Any]]) -> Any:
+    """What a binding reads; ``sources`` fetch what the scopes hold, each only where it is asked for.
+
+    Raises: MappingPathError (a KeyError) where there is nothing.
+    """
+    return look_up(sources[binding.source](), binding.source_path, scope=binding.source)
 
 
 def look_up_result(snapshot: Any, path: Path, *, final: str) -> Any:

@@ -62,12 +62,18 @@ def run(work: Work) -> Generator[Db | Call, Any, commit.Committed]:
 
 def capture(work: Work, node: SubFlow) -> sub_flow.Captured:
     """What the child starts with."""
+    sources = {
+        "value": lambda: work.step.input,
+        "runtime_data": lambda: state_ops.visible(work.read_state()),
+        "flow_data": work.read_flow_data,
+        "resources": lambda: work.context.resources_for(work.facts),
+    }
     given: Any = None
     states, flow_data = dict[str, Any](), dict[str, Any]()
     for binding in node.capture:
         if binding.target == "resources":
             continue  # live objects: looked up where the child runs
-        value = mapping.look_up(scope_of(work, binding.source), binding.source_path, scope=binding.source)
+        value = mapping.read(binding, sources)
         if binding.target == "input":
             given = mapping.put(given, binding.target_path, value)
         else:
@@ -78,18 +84,6 @@ def capture(work: Work, node: SubFlow) -> sub_flow.Captured:
         state=_sets(states, f"runtime_data of {node.id}"),
         flow_data=_sets(flow_data, f"flow_data of {node.id}"),
     )
-
-
-def scope_of(work: Work, scope: str) -> Any:
-    """What a ``capture`` reads from."""
-    match scope:
-        case "value":
-            return work.step.input
-        case "runtime_data":
-            return state_ops.visible(work.read_state())
-        case "flow_data":
-            return work.read_flow_data()
-    return work.context.resources_for(work.facts)
 
 
 def _sets(values: dict[str, Any], root: str) -> list[StateChange]:

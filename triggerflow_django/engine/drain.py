@@ -25,8 +25,9 @@ from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import calls, claim, clock, fail, family, heartbeat, program
 from triggerflow_django.engine.calls import Db, on_database_thread
 from triggerflow_django.engine.commit import Committed, FencedError
+from triggerflow_django.engine.context import RunContext
+from triggerflow_django.engine.facts import Facts
 from triggerflow_django.engine.transition import Carrier
-from triggerflow_django.engine.work import Facts, RunContext
 from triggerflow_django.models import Step, StepStatus
 from triggerflow_django.runtime.resources import Resources
 

@@ -4,16 +4,9 @@ ran.
 
 from __future__ import annotations
 
-from triggerflow_django.definition import registry
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import family
 from triggerflow_django.models import Execution
-
-
-def known(flow_name: str) -> Graph | None:
-    """The graph registered under a flow's name, whatever the execution last ran."""
-    flow = registry.find(flow_name)
-    return flow.graph if flow is not None else None
 
 
 def usable(execution: Execution, graph: Graph | None, using: str) -> Graph | None:

@@ -9,19 +9,17 @@ import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from triggerflow_django import exceptions
 from triggerflow_django.definition import mapping, registry
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.definition.sub_flow import SubFlow
 from triggerflow_django.engine import family, flow_data
+from triggerflow_django.engine.facts import Facts
 from triggerflow_django.models import Execution, State, Step
 from triggerflow_django.runtime import state as state_ops
 from triggerflow_django.runtime.resources import Resources
-
-if TYPE_CHECKING:
-    from triggerflow_django.engine.work import Facts
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +67,19 @@ class KinMethods:
         kin = self.kin.get(facts.id)
         return facts.skip_exceptions or (kin is not None and kin.swallows)
 
-    def meet(self, facts: Facts, parent_step_id: int) -> None:
-        """Find out what is needed to run a sub flow. (A database function.)"""
+    def meet(self, row: Execution) -> Facts:
+        """The facts of an execution, and what is needed to run it where it is a sub flow. (A database function.)"""
+        known = self.facts.get(row.pk)
+        if known is None:
+            known = self.facts[row.pk] = Facts.of(row)
+            if row.parent_step_id is not None:
+                self._meet_parent(known, row.parent_step_id)
+        return known
+
+    def _meet_parent(self, facts: Facts, parent_step_id: int) -> None:
         steps = Step.objects.using(self.using).select_related("execution")
         step = steps.defer("output", "error", "execution__input", "execution__snapshot").get(pk=parent_step_id)
-        parent = self._met(step.execution)
+        parent = self.meet(step.execution)
         found = family.sub_flow_of(self.graph_for(parent), step.node)
         flow = found.flow if found is not None else registry.find(facts.flow_name)
         own = self.own_resources.setdefault(facts.id, {})
@@ -81,39 +87,23 @@ class KinMethods:
         resources = Resources(own, captured, getattr(flow, "runtime_resources", {}))
         self.kin[facts.id] = Kin(flow, resources, self.swallows(parent))
 
-    def _met(self, row: Execution) -> Facts:
-        from triggerflow_django.engine.work import Facts  # noqa: PLC0415 - made of rows there
-
-        known = self.facts.get(row.pk)
-        if known is None:
-            known = self.facts[row.pk] = Facts.of(row)
-            if row.parent_step_id is not None:
-                self.meet(known, row.parent_step_id)
-        return known
-
     def _captured(self, found: SubFlow, step: Step, parent: Facts) -> dict[str, Any]:
         """The parent's live objects a child gets. What is not there in this process is not there for the child."""
+        states = State.objects.using(self.using).filter(execution_id=parent.id).values_list("data", flat=True)
+        sources = {
+            "value": lambda: step.input,
+            "runtime_data": lambda: state_ops.visible(states.first() or {}),
+            "flow_data": lambda: flow_data.read(parent.flow_name, using=self.using),
+            "resources": lambda: self.resources_for(parent),
+        }
         captured: dict[str, Any] = {}
         for binding in found.capture:
             if binding.target != "resources":
                 continue
             try:
-                value = mapping.look_up(
-                    self._source(binding.source, step, parent), binding.source_path, scope=binding.source
-                )
+                value = mapping.read(binding, sources)
             except exceptions.MappingPathError as error:
                 logger.warning("triggerflow.sub_flow.no_resource", extra={"step": step.pk, "reason": str(error)})
                 continue
             captured = mapping.put(captured, binding.target_path, value)
         return captured
-
-    def _source(self, scope: str, step: Step, parent: Facts) -> Any:
-        match scope:
-            case "value":
-                return step.input
-            case "runtime_data":
-                rows = State.objects.using(self.using).filter(execution_id=parent.id)
-                return state_ops.visible(rows.values_list("data", flat=True).first() or {})
-            case "flow_data":
-                return flow_data.read(parent.flow_name, using=self.using)
-        return self.resources_for(parent)

@@ -12,7 +12,8 @@ from typing import Any
 
 from triggerflow_django.engine import commit, delegating
 from triggerflow_django.engine.calls import Call, Db
-from triggerflow_django.engine.work import RunContext, Work
+from triggerflow_django.engine.context import RunContext
+from triggerflow_django.engine.work import Work
 from triggerflow_django.models import Step, StepKind
 
 Program = Generator[Db | Call, Any, commit.Committed]

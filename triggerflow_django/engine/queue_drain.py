@@ -22,12 +22,13 @@ from django.db.models import QuerySet
 
 from triggerflow_django import conf, wakeups
 from triggerflow_django.definition.chunk import is_async
-from triggerflow_django.engine import calls, claim, graphs, program
+from triggerflow_django.engine import calls, claim, family, program
 from triggerflow_django.engine.calls import Db
 from triggerflow_django.engine.commit import FencedError
+from triggerflow_django.engine.context import RunContext
 from triggerflow_django.engine.drain import SUSPECT_LOST, Drain, drive
+from triggerflow_django.engine.facts import Facts
 from triggerflow_django.engine.program import Program
-from triggerflow_django.engine.work import Facts, RunContext
 from triggerflow_django.models import Step, StepKind
 from triggerflow_django.runtime.resources import Resources
 
@@ -62,7 +63,7 @@ class QueueDrain(Drain):
             RunContext(
                 using=using,
                 token=uuid.uuid4(),
-                graph_of=lambda facts: graphs.known(facts.flow_name),
+                graph_of=lambda facts: family.registered(facts.flow_name),
                 resources_of=resources_of,
                 goes_on=self.goes_on,
             )

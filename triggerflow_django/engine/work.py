@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError, connections, transaction
@@ -23,16 +22,15 @@ from triggerflow_django.definition.chunk import Chunk, ChunkOptions, Handler, ma
 from triggerflow_django.definition.graph import Graph, Source
 from triggerflow_django.engine import calls, commit, fail, flow_data, interventions, records, resolve, stream
 from triggerflow_django.engine.calls import Call, Db
+from triggerflow_django.engine.context import RunContext
 from triggerflow_django.engine.effects import Emitted
-from triggerflow_django.engine.heartbeat import Lease
-from triggerflow_django.engine.kin import Kin, KinMethods
+from triggerflow_django.engine.facts import Facts
 from triggerflow_django.engine.publisher import Publisher
-from triggerflow_django.models import Execution, Interrupt, InterventionMode, State, Step, StepStatus
+from triggerflow_django.models import Interrupt, InterventionMode, State, Step, StepStatus
 from triggerflow_django.runtime import bridge, state
 from triggerflow_django.runtime.data import Frame, Resume, TriggerFlowRuntimeData
 from triggerflow_django.runtime.interventions import Change
 from triggerflow_django.runtime.journal import Journal
-from triggerflow_django.runtime.resources import Resources
 
 logger = logging.getLogger(__name__)
 
@@ -41,67 +39,6 @@ _COMMIT_TRIES: Final = 7
 _TRY_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
 #: Seconds a chunk may need to end after its timeout has struck before its step is given up to others.
 _OVERTIME: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What a drain needs to know of an execution and what does not change while it runs."""
-
-    id: uuid.UUID
-    flow_name: str
-    interactive: bool
-    skip_exceptions: bool
-    intervention_mode: str = ""
-
-    @classmethod
-    def of(cls, row: Execution) -> Facts:
-        """The facts of a stored execution."""
-        return cls(
-            id=row.pk,
-            flow_name=row.flow_name,
-            interactive=row.interactive,
-            skip_exceptions=row.skip_exceptions,
-            intervention_mode=row.intervention_mode,
-        )
-
-
-@dataclass(slots=True, kw_only=True)
-class RunContext(KinMethods):
-    """A drain, as the programs of its steps see it."""
-
-    using: str
-    token: uuid.UUID
-    #: The graph by which a step of this execution runs here, or ``None`` where this process does not have the flow.
-    graph_of: Callable[[Facts], Graph | None]
-    resources_of: Callable[[Facts], Resources]
-    #: What chunks see as ``data.execution``; ``None``: they find it by id.
-    handle: Any = None
-    #: The drain's hold on its steps; ``None`` inside somebody else's transaction, which no heartbeat could see into.
-    lease: Lease | None = None
-    #: Inside somebody else's transaction: one chunk at a time, each in a savepoint.
-    nested: bool = False
-    #: Whether the drain will run one more step; else the successor is left to others.
-    goes_on: Callable[[], bool] = lambda: True
-    #: Errors of steps that failed for good in this drain, oldest first.
-    failures: list[BaseException] = field(default_factory=list)
-    facts: dict[uuid.UUID, Facts] = field(default_factory=dict)
-    #: What is known of sub flows, and what was set in them as resources.
-    kin: dict[uuid.UUID, Kin] = field(default_factory=dict)
-    own_resources: dict[uuid.UUID, dict[str, Any]] = field(default_factory=dict)
-
-    def facts_of(self, step: Step) -> Facts:
-        """The step's execution; read once per drain."""
-        known = self.facts.get(step.execution_id)
-        if known is None:
-            row = (
-                Execution.objects.using(self.using)
-                .only("flow_name", "interactive", "skip_exceptions", "intervention_mode", "parent_step_id")
-                .get(pk=step.execution_id)
-            )
-            known = self.facts[step.execution_id] = Facts.of(row)
-            if row.parent_step_id is not None:
-                self.meet(known, row.parent_step_id)
-        return known
 
 
 class Work:

@@ -19,9 +19,9 @@ from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import lifecycle, start
 from triggerflow_django.engine.calls import Db
 from triggerflow_django.engine.drain import InlineDrain
+from triggerflow_django.engine.facts import Facts
 from triggerflow_django.engine.start import NewExecution
 from triggerflow_django.engine.transition import Carrier
-from triggerflow_django.engine.work import Facts
 from triggerflow_django.handles import reading, trampoline, verbs
 from triggerflow_django.handles.drawing import DrawingMethods
 from triggerflow_django.handles.intervening import InterventionMethods

@@ -14,8 +14,8 @@ from typing import Final
 from triggerflow_django import conf
 from triggerflow_django.definition import registry
 from triggerflow_django.engine import sweep as sweeping
+from triggerflow_django.engine.facts import Facts
 from triggerflow_django.engine.queue_drain import QueueDrain
-from triggerflow_django.engine.work import Facts
 from triggerflow_django.runtime.resources import Resources
 
 logger = logging.getLogger(__name__)
