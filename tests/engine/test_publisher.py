@@ -15,7 +15,7 @@ from django.db import DatabaseError, OperationalError, ProgrammingError, connect
 from tests.engine import driving
 from tests.engine.test_stream import items_of, kinds
 from triggerflow_django import TriggerFlow
-from triggerflow_django.engine import publisher, stream
+from triggerflow_django.engine import publisher, stream, stream_writer
 from triggerflow_django.models import Step, StreamItem
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -246,7 +246,7 @@ def test_a_database_that_refuses_for_a_moment_costs_no_item(monkeypatch: pytest.
 
 def test_a_database_that_refuses_for_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     real = stream.append
-    monkeypatch.setattr(publisher, "PATIENCE", 0.2)
+    monkeypatch.setattr(stream_writer, "PATIENCE", 0.2)
 
     def work(data: Any) -> None:
         monkeypatch.setattr(stream, "append", broken(OperationalError("gone")))
@@ -279,7 +279,7 @@ def test_a_chunk_that_is_faster_than_the_database_waits_and_loses_nothing(monkey
 
 
 def test_a_chunk_waits_once_for_a_database_that_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publisher, "PATIENCE", 0.3)
+    monkeypatch.setattr(stream_writer, "PATIENCE", 0.3)
     monkeypatch.setattr(publisher, "MOST_WAITING", 10)
     go_on = threading.Event()
     real = stream.append
@@ -308,7 +308,7 @@ def test_a_chunk_waits_once_for_a_database_that_has_stopped(monkeypatch: pytest.
 
 def test_the_writer_keeps_no_connection_without_work() -> None:
     driving.settled(one(lambda data: data.put(1)))
-    until(lambda: not publisher.writer._is_connected)
+    until(lambda: not stream_writer.writer._is_connected)
     driving.settled(one(lambda data: data.put(2)))
     assert Step.objects.filter(status="done").count() == 2
     assert StreamItem.objects.count() == 2

@@ -1,9 +1,8 @@
 """What a chunk puts into its stream, on its way into the table while the chunk still runs.
 
-One thread per process writes, on a connection of its own, so that other processes see items before the chunk commits:
-the first at once, then what has come together, every 50 ms at most, and the rest before the chunk's commit. ``put``
-itself takes no lock (the alarm of a chunk's time limit may strike anywhere) and does not wait, unless the database
-falls behind.
+The process's writer (``stream_writer``) stores it, so that other processes see items before the chunk commits: the
+first at once, then what has come together, and the rest before the chunk's commit. ``put`` itself takes no lock (the
+alarm of a chunk's time limit may strike anywhere) and does not wait, unless the database falls behind.
 
 Where a second connection could not write (inside somebody's transaction, where it does not see the execution; in an
 atomic chunk on SQLite, which blocks all writers; a database in memory), items are kept and written with the commit.
@@ -15,9 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import queue
-import threading
 import time
 import uuid
 from collections import deque
@@ -25,25 +21,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 
-from triggerflow_django.engine import stream
+from triggerflow_django.engine import stream, stream_writer
 from triggerflow_django.engine.stream import BATCH, Draft
 from triggerflow_django.models import Step, StreamItemKind
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two writes of one chunk's items.
-INTERVAL: Final = 0.05
 #: Items of one chunk that wait in memory before ``put`` waits.
 MOST_WAITING: Final = 500
 #: Items of one chunk that are kept for its commit, where they cannot be written before.
 MOST_KEPT: Final = 10_000
-#: Seconds a ``put`` or a commit waits for a database that falls behind, or does not answer, before items are given up.
-PATIENCE: Final = 5.0
 _NAP: Final = 0.005
-#: Seconds the writer keeps its connection without work.
-_LINGER: Final = 0.25
 
 
 class Publisher:
@@ -92,7 +82,7 @@ class Publisher:
         if not self._is_full():
             self._has_waited = False
             return
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + stream_writer.PATIENCE
         while self._is_full() and not self._has_waited and not self.is_over:
             yield
             self._has_waited = time.monotonic() >= until
@@ -114,7 +104,7 @@ class Publisher:
                 self._lose(1)
         elif not self.is_rung:
             self.is_rung = True
-            writer.ring(self)
+            stream_writer.writer.ring(self)
 
     def _lose(self, items: int) -> None:
         if not self.lost:
@@ -145,7 +135,7 @@ class Publisher:
     def flush(self) -> None:
         """Wait until the writer has written everything, or it has been given up."""
         if self.waiting or self.is_rung:
-            writer.flush(self)
+            stream_writer.writer.flush(self)
 
     def begin_again(self) -> None:
         """The database undid a try of the chunk, which is run once more."""
@@ -225,137 +215,3 @@ class Publisher:
         for _item in range(items):
             self.waiting.popleft()
         self._lose(items)
-
-
-class Writer:
-    """The process's thread that writes what chunks put."""
-
-    def __init__(self) -> None:
-        # Safe to use from where a signal has struck.
-        self._bell: queue.SimpleQueue[tuple[Publisher, threading.Event | None]] = queue.SimpleQueue()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._due: dict[Publisher, list[threading.Event]] = {}
-        self._is_connected = False
-
-    def ring(self, publisher: Publisher) -> None:
-        """There are items to write."""
-        self._bell.put((publisher, None))
-        self._ensure_thread(0.0)
-
-    def flush(self, publisher: Publisher) -> None:
-        """Wait until all its items are written or given up."""
-        done = threading.Event()
-        publisher.is_rung = True
-        self._bell.put((publisher, done))
-        self._ensure_thread(1.0)
-        if not done.wait(PATIENCE * 2):
-            logger.warning("triggerflow.stream.late", extra={"step": publisher.step.pk})
-            publisher.be_over()
-
-    def _ensure_thread(self, seconds: float) -> None:
-        if self._thread is not None:
-            return
-        # Where the alarm of a chunk struck just here, the lock may never be released: a flush goes on without it.
-        held = self._starting.acquire(timeout=seconds)
-        try:
-            if self._thread is None and (held or seconds):
-                self._thread = threading.Thread(target=self._run, name="triggerflow-stream", daemon=True)
-                self._thread.start()
-        finally:
-            if held:
-                self._starting.release()
-
-    def _run(self) -> None:
-        while True:
-            self._hear()
-            now = time.monotonic()
-            for publisher in [one for one in self._due if one.due <= now]:
-                self._serve(publisher)
-
-    def _hear(self) -> None:
-        """Take in bells until something is due."""
-        while True:
-            timeout = None
-            if self._due:
-                timeout = max(0.0, min(one.due for one in self._due) - time.monotonic())
-            elif self._is_connected:
-                timeout = _LINGER
-            try:
-                publisher, done = self._bell.get(timeout=timeout)
-            except queue.Empty:
-                if self._due:
-                    return
-                connections.close_all()
-                self._is_connected = False
-                continue
-            waiters = self._due.setdefault(publisher, [])
-            if done is not None:
-                waiters.append(done)
-                publisher.due = 0.0
-
-    def _serve(self, publisher: Publisher) -> None:
-        publisher.is_rung = False
-        try:
-            self._is_connected = True
-            _connect(publisher.using)
-            publisher.write()
-            publisher.refused_since = None
-        except (OperationalError, InterfaceError) as error:
-            self._refused(publisher, error)
-        except Exception:
-            logger.warning("triggerflow.stream.failed", exc_info=True, extra={"step": publisher.step.pk})
-            _disconnect(publisher.using)
-            publisher.give_up()
-        else:
-            publisher.due = time.monotonic() + (INTERVAL if len(publisher.waiting) < BATCH else 0.0)
-        if publisher.is_over:
-            publisher.waiting.clear()
-        waiters = self._due[publisher]
-        if publisher.waiting:
-            if waiters and publisher.refused_since is None:
-                publisher.due = 0.0
-            return
-        del self._due[publisher]
-        for done in waiters:
-            done.set()
-
-    def _refused(self, publisher: Publisher, error: Exception) -> None:
-        """The database is busy or away: try again, until patience ends."""
-        _disconnect(publisher.using)
-        now = time.monotonic()
-        if publisher.refused_since is None:
-            publisher.refused_since = now
-        if now - publisher.refused_since >= PATIENCE:
-            logger.warning("triggerflow.stream.failed", extra={"step": publisher.step.pk, "reason": str(error)})
-            publisher.give_up()
-            publisher.refused_since = None
-        publisher.due = now + 2 * INTERVAL
-
-
-def _connect(using: str) -> None:
-    connection = connections[using]
-    if connection.connection is None:
-        connection.ensure_connection()
-        if connection.vendor == "postgresql":
-            # One chunk that holds on to its execution's row must not keep the items of others waiting.
-            with connection.cursor() as cursor:
-                cursor.execute("SET lock_timeout = '1s'")
-
-
-def _disconnect(using: str) -> None:
-    try:
-        connections[using].close()
-    except DatabaseError:
-        logger.debug("triggerflow.stream.close_failed", exc_info=True)
-
-
-writer = Writer()
-
-
-def _after_fork() -> None:
-    global writer  # noqa: PLW0603 - threads do not survive a fork
-    writer = Writer()
-
-
-os.register_at_fork(after_in_child=_after_fork)
