@@ -13,6 +13,7 @@ Trouble with the stream never fails a chunk: items that cannot be stored are log
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 import uuid
@@ -155,7 +156,10 @@ class Publisher:
                 if self._root is None:
                     execution = stream.open_stream(self.step.execution_id, using=self.using)
                     assert execution is not None  # noqa: S101 - it is running
-                    self._root = stream.root_of(execution)
+                    self._root = root = stream.root_of(execution)
+                    if root != execution.pk:  # the sweep finds streams by their roots; afterwards: one lock at a time
+                        opening = functools.partial(stream.open_stream, root, using=self.using)
+                        transaction.on_commit(opening, using=self.using, robust=True)
                 for start in range(0, max(1, len(drafts)), BATCH):
                     self._append(drafts[start : start + BATCH])
         except (OperationalError, InterfaceError):

@@ -19,18 +19,19 @@ from triggerflow_django.definition.routing import Signal
 from triggerflow_django.engine import actor as actors
 from triggerflow_django.engine import clock, effects
 from triggerflow_django.engine.transition import Carrier, Transition, begin, routed
-from triggerflow_django.models import EventKind, Execution, Lifecycle, Runner
+from triggerflow_django.models import EventKind, Execution, Lifecycle, Runner, StreamStatus
 from triggerflow_django.runtime.state import StateChange
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """Where a sub flow hangs, and what it is about."""
+    """Where a sub flow hangs, and what it has from there: what it is about, and whether its stream is kept."""
 
     step_id: int
     root_id: uuid.UUID
     subject_type_id: int | None
     subject_id: str
+    is_streamed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +214,8 @@ def _transition(new: NewExecution, graph: Graph | None, using: str) -> Transitio
     if new.parent is not None:
         execution.parent_step_id, execution.root_id = new.parent.step_id, new.parent.root_id
         execution.subject_type_id, execution.subject_id = new.parent.subject_type_id, new.parent.subject_id
+        if new.parent.is_streamed:  # from the beginning, so that its questions come in their order
+            execution.stream = StreamStatus.KEPT
     if new.subject is not None:
         if new.subject.pk is None:
             raise exceptions.InvalidPolicyError(f"subject={type(new.subject).__name__}: it is not saved yet")

@@ -22,7 +22,16 @@ from triggerflow_django.engine import actor as actors
 from triggerflow_django.engine import commit, effects, family, flow_data, intervene, lifecycle, places, start
 from triggerflow_django.engine.actor import rule
 from triggerflow_django.engine.transition import Transition, begin, path_digest
-from triggerflow_django.models import EventKind, Execution, ExecutionStatus, Lifecycle, Runner, Step, StepStatus
+from triggerflow_django.models import (
+    EventKind,
+    Execution,
+    ExecutionStatus,
+    Lifecycle,
+    Runner,
+    Step,
+    StepStatus,
+    StreamStatus,
+)
 from triggerflow_django.runtime.state import StateChange
 
 
@@ -101,7 +110,13 @@ def _start_child(transition: Transition, step: Step, sub_flow: SubFlow, captured
         concurrency=sub_flow.concurrency,
         started_by=actors.Actor(parent.started_by_id, parent.started_by_label),
         reason=f"sub flow {step.node} of {parent.id.hex}"[:200],
-        parent=start.Parent(step.pk, parent.root_id or parent.pk, parent.subject_type_id, parent.subject_id),
+        parent=start.Parent(
+            step_id=step.pk,
+            root_id=parent.root_id or parent.pk,
+            subject_type_id=parent.subject_type_id,
+            subject_id=parent.subject_id,
+            is_streamed=parent.stream == StreamStatus.KEPT,
+        ),
     )
     start.start_child(new, captured.input, captured.state, using=using)
     if captured.flow_data:
