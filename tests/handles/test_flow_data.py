@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from tests.handles import loops
@@ -225,3 +225,36 @@ def test_a_flow_that_listens_to_no_key_signals_nobody(monkeypatch: pytest.Monkey
     flow.start_execution(auto_close=False)
     monkeypatch.setattr(flow_data, "_signal", lambda *_arguments: pytest.fail("signalled"))
     flow.set_flow_data("price", 1, **quiet)
+
+
+def test_deleting_what_is_absent_changes_nothing_and_is_heard_by_nobody() -> None:
+    flow = TriggerFlow(name="shared")
+    flow.when({"flow_data": "price"}).to(lambda data: data.append_state("heard", data.input), name="hear")
+    execution = flow.start_execution(auto_close=False)
+    flow.set_flow_data("price", 1, **quiet)
+    flow.del_flow_data("absent", **quiet)
+    flow.del_flow_data("price.deeper", **quiet)
+    assert FlowData.objects.get().revision == 1
+    flow.del_flow_data("price", **quiet)
+    flow.del_flow_data("price", **quiet)
+    assert FlowData.objects.get().revision == 2
+    execution.wait()
+    assert execution.get_state("heard") == [1, None]
+
+
+def test_an_execution_that_cannot_be_told_keeps_no_other_from_hearing(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = TriggerFlow(name="shared")
+    flow.when({"flow_data": "price"}).to(lambda data: data.set_state("price", data.input), name="hear")
+    first, second = (flow.start_execution(auto_close=False) for _ in range(2))
+    tell = flow_data._signal
+
+    def trouble(pk: Any, *arguments: Any) -> None:
+        if pk == first.pk:
+            raise OperationalError("says a test")
+        tell(pk, *arguments)
+
+    monkeypatch.setattr(flow_data, "_signal", trouble)
+    flow.set_flow_data("price", 1, **quiet)  # whoever writes cannot do anything about it
+    for execution in (first, second):
+        execution.wait()
+    assert (first.get_state(), second.get_state()) == ({}, {"price": 1})

@@ -7,11 +7,12 @@ last (after the execution and all of its rows), and no transaction locks two of 
 from __future__ import annotations
 
 import contextlib
+import logging
 import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 
 from triggerflow_django import conf, exceptions, jsongate
 from triggerflow_django.definition.graph import Graph
@@ -21,6 +22,8 @@ from triggerflow_django.engine.transition import begin, routed
 from triggerflow_django.models import Execution, FlowData, Lifecycle
 from triggerflow_django.runtime import state as state_ops
 
+logger = logging.getLogger(__name__)
+
 
 def read(flow_name: str, *, using: str) -> dict[str, Any]:
     """The committed data of a flow; empty where nothing was written yet."""
@@ -28,14 +31,17 @@ def read(flow_name: str, *, using: str) -> dict[str, Any]:
     return found or {}
 
 
-def write(flow_name: str, changes: Sequence[state_ops.StateChange], *, using: str) -> dict[str, Any]:
-    """Apply operations to the committed data, in the caller's transaction if there is one. Returns the data.
+def write(flow_name: str, changes: Sequence[state_ops.StateChange], *, using: str) -> dict[str, Any] | None:
+    """Apply operations to the committed data, in the caller's transaction if there is one. Returns the data, ``None``
+    where there was nothing to change: deleting what is absent does nothing.
 
     Raises: JsonValueError where it gets larger than a state may be.
     """
     with transaction.atomic(using=using):
         row = _locked(flow_name, using)
         data: dict[str, Any] = state_ops.apply_all(row.data, changes)
+        if data is row.data:
+            return None
         jsongate.check(data, limits=conf.get_settings().value_limits, root="flow data")
         FlowData.objects.using(using).filter(pk=flow_name).update(data=data, revision=row.revision + 1)
     return data
@@ -72,7 +78,10 @@ def signal_all(flow_name: str, heard: Iterable[tuple[str, Any]], *, using: str, 
         flow_name=flow_name, lifecycle=Lifecycle.OPEN, started_at__isnull=False
     )
     for pk in open_ones.order_by("pk").values_list("pk", flat=True).iterator():
-        _signal(pk, signals, using, graph)
+        try:
+            _signal(pk, signals, using, graph)
+        except DatabaseError:  # one that cannot be told must not keep the others from hearing
+            logger.warning("triggerflow.flow_data.not_told", exc_info=True, extra={"execution": pk.hex})
 
 
 def _signal(pk: uuid.UUID, signals: Sequence[Signal], using: str, graph: Graph) -> None:

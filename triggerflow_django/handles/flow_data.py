@@ -101,17 +101,16 @@ class FlowDataMethods:
         alias, graph = using or conf.get_settings().DATABASE, self.graph
 
         def write() -> None:
-            before = flow_data.read(self.name, using=alias)
-            if change.op == "delete" and state_ops.lookup(before, change.key) is state_ops.MISSING:
-                return
             with transaction.atomic(using=alias):
                 after = flow_data.write(self.name, [change], using=alias)
+                if not emit or after is None:
+                    return
                 value = None if change.op == "delete" else state_ops.lookup(after, change.key)
-                if emit:
-                    transaction.on_commit(
-                        lambda: flow_data.signal_all(self.name, [(change.key, value)], using=alias, graph=graph),
-                        using=alias,
-                    )
+                transaction.on_commit(
+                    lambda: flow_data.signal_all(self.name, [(change.key, value)], using=alias, graph=graph),
+                    using=alias,
+                    robust=True,
+                )
 
         return write
 
