@@ -157,3 +157,12 @@ async def in_one() -> None:
     assert await waiting == {"a": 3}
     assert await execution.result.async_get_state("a") == 3
     assert (await execution.result.async_get_meta())["status"] == "completed"
+
+
+def test_meta_tells_of_a_waiting_sub_flow_what_the_handle_tells() -> None:
+    child = TriggerFlow(name="child of result")
+    child.to(lambda data: data.pause_for(interrupt_id="gate"), name="ask")
+    flow = TriggerFlow(name="result")
+    flow.to_sub_flow(child)
+    execution = started(flow)
+    assert execution.get_status() == execution.result.get_meta()["status"] == "waiting"

@@ -57,7 +57,7 @@ class ExecutionResult:
             "execution_id": handle.id,
             "run_id": handle.id,
             "flow_name": handle.flow.name,
-            "status": "created" if row is None else str(row.status),
+            "status": reading.status(handle.pk, handle.using, handle.has_sub_flows),
             "lifecycle_state": "open" if row is None else str(row.lifecycle),
             "created_at": None if row is None else records.stamp(row.created_at),
             "started_at": None if row is None else records.stamp(row.started_at),
