@@ -12,7 +12,7 @@ from triggerflow_django.engine.calls import Db
 from triggerflow_django.handles import verbs
 from triggerflow_django.handles.part import HandlePart
 from triggerflow_django.handles.trampoline import Verb
-from triggerflow_django.models import Door, Execution, ExecutionStatus, Interrupt, InterruptStatus, Step
+from triggerflow_django.models import Door, Execution, ExecutionStatus, Interrupt, InterruptStatus
 from triggerflow_django.runtime.journal import PauseMarker
 
 if TYPE_CHECKING:
@@ -133,12 +133,7 @@ class SubFlowMethods(HandlePart):
             return emit.emit(child, event, value, using=self.using, actor=actor, graph=graph_below(handle, child))
 
         steps: list[int] = yield Db(act)
-        yield from verbs.drained(handle)
-        if not steps or not handle.runs_inline:
-            return None
-        rows = Step.objects.using(self.using).filter(pk__in=steps).order_by("pk")
-        outputs: list[Any] = yield Db(lambda: list(rows.values_list("output", flat=True)))
-        return outputs
+        return (yield from verbs.handled(handle, steps))
 
     def _cancel_below(self, frame: str, reason: str, actor: Any) -> Verb[bool]:
         handle: Any = self

@@ -131,14 +131,18 @@ def emit_event(
     steps: list[int] = yield Db(lambda: _emit(handle, event, value, actor, carrier))
     if not drain:
         return None
+    return (yield from handled(handle, steps, carrier))
+
+
+def handled(handle: TriggerFlowExecution, steps: list[int], carrier: Carrier | None = None) -> Verb[list[Any] | None]:
+    """Drain, and give what the handlers of an event (``steps``) returned; ``None`` without any, or where workers run
+    them.
+    """
     yield from drained(handle, carrier)
     if not steps or not handle.runs_inline:
         return None
-    outputs: list[Any] = yield Db(
-        lambda: list(
-            Step.objects.using(handle.using).filter(pk__in=steps).order_by("pk").values_list("output", flat=True)
-        )
-    )
+    rows = Step.objects.using(handle.using).filter(pk__in=steps).order_by("pk")
+    outputs: list[Any] = yield Db(lambda: list(rows.values_list("output", flat=True)))
     return outputs
 
 
