@@ -11,9 +11,9 @@ import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
-from triggerflow_django import conf, exceptions, jsongate
+from triggerflow_django import exceptions
 from triggerflow_django.definition import deprecated
 from triggerflow_django.definition.graph import Graph
 from triggerflow_django.engine import lifecycle, start
@@ -25,16 +25,18 @@ from triggerflow_django.engine.transition import Carrier
 from triggerflow_django.handles import reading, trampoline, verbs
 from triggerflow_django.handles.drawing import DrawingMethods
 from triggerflow_django.handles.intervening import InterventionMethods
+from triggerflow_django.handles.lifecycle import LifecycleMethods
+from triggerflow_django.handles.looking import LookingMethods
 from triggerflow_django.handles.result import ResultMethods
 from triggerflow_django.handles.saving import SavingMethods
+from triggerflow_django.handles.state import StateMethods
 from triggerflow_django.handles.streaming import StreamMethods
 from triggerflow_django.handles.sub_flows import SubFlowMethods
 from triggerflow_django.handles.trampoline import Drain, Verb
 from triggerflow_django.models import Execution, Runner
-from triggerflow_django.runtime import bridge, current, state
+from triggerflow_django.runtime import bridge, current
 from triggerflow_django.runtime.old_names import OldStateNames
 from triggerflow_django.runtime.resources import Resources
-from triggerflow_django.runtime.state import StateChange
 
 if TYPE_CHECKING:
     from triggerflow_django.handles.flow import TriggerFlow
@@ -45,7 +47,16 @@ _AUTO_CLOSE: Final = "triggerflow-auto-close"
 
 
 class TriggerFlowExecution(
-    DrawingMethods, InterventionMethods, OldStateNames, ResultMethods, SavingMethods, StreamMethods, SubFlowMethods
+    DrawingMethods,
+    InterventionMethods,
+    LifecycleMethods,
+    LookingMethods,
+    OldStateNames,
+    ResultMethods,
+    SavingMethods,
+    StateMethods,
+    StreamMethods,
+    SubFlowMethods,
 ):
     """One run of a flow. Made by ``flow.create_execution``, ``flow.start_execution`` or ``flow.get_execution``.
 
@@ -361,229 +372,12 @@ class TriggerFlowExecution(
 
         self._keep(asyncio.get_running_loop().create_task(watch(), name=_AUTO_CLOSE))
 
-    # -- state
-
-    def get_state(self, key: str | None = None, default: Any = None) -> Any:
-        """A copy of the committed value under a dotted key, or the default; without a key the whole state."""
-        return self._read(reading.state, key, default)
-
-    async def async_get_state(self, key: str | None = None, default: Any = None) -> Any:
-        """See ``get_state``."""
-        return await self._async_read(reading.state, key, default)
-
-    def set_state(self, key: str, value: Any, *, emit: bool = True) -> None:
-        """Set a dotted key from outside. Allowed until it is closed.
-
-        Raises: ExecutionNotOpenError; JsonValueError.
-        """
-        self._sync(self._change("set", key, value, emit), "set_state")
-
-    async def async_set_state(self, key: str, value: Any, *, emit: bool = True) -> None:
-        """See ``set_state``."""
-        await self._async(self._change("set", key, value, emit))
-
-    def append_state(self, key: str, value: Any, *, emit: bool = True) -> None:
-        """Append to the list under a key from outside. See ``data.append_state``."""
-        self._sync(self._change("append", key, value, emit), "append_state")
-
-    async def async_append_state(self, key: str, value: Any, *, emit: bool = True) -> None:
-        """See ``append_state``."""
-        await self._async(self._change("append", key, value, emit))
-
-    def del_state(self, key: str, *, emit: bool = True) -> None:
-        """Delete a key from outside; nothing where it is absent."""
-        self._sync(self._change("delete", key, None, emit), "del_state")
-
-    async def async_del_state(self, key: str, *, emit: bool = True) -> None:
-        """See ``del_state``."""
-        await self._async(self._change("delete", key, None, emit))
-
-    def _change(self, op: Literal["set", "append", "delete"], key: str, value: Any, emit: bool) -> Verb[None]:
-        checked = jsongate.check(value, limits=conf.get_settings().value_limits, root=f"state.{key}")
-        return verbs.change_state(self, StateChange(op, state.check_key(key), checked), signal=emit)
-
-    # -- lifecycle
-
-    def seal(self, *, reason: str = "", actor: Any = None) -> None:
-        """Accept no more events and answers; accepted work goes on."""
-        self._sync(
-            self._once(lambda: lifecycle.seal(self.pk, using=self.using, reason=reason, actor=actor)),
-            "seal",
-            runs_chunks=False,
-        )
-
-    async def async_seal(self, *, reason: str = "", actor: Any = None) -> None:
-        """See ``seal``."""
-        await self._async(self._once(lambda: lifecycle.seal(self.pk, using=self.using, reason=reason, actor=actor)))
-
-    def unseal(self, *, reason: str = "", actor: Any = None) -> None:
-        """Open a sealed execution again."""
-        self._sync(
-            self._once(lambda: lifecycle.unseal(self.pk, using=self.using, reason=reason, actor=actor)),
-            "unseal",
-            runs_chunks=False,
-        )
-
-    async def async_unseal(self, *, reason: str = "", actor: Any = None) -> None:
-        """See ``unseal``."""
-        await self._async(self._once(lambda: lifecycle.unseal(self.pk, using=self.using, reason=reason, actor=actor)))
-
-    def close(
-        self,
-        *,
-        reason: str = "manual",
-        timeout: float | None = None,
-        seal: bool = True,
-        pending_interrupts: Literal["error", "cancel"] = "error",
-        actor: Any = None,
-    ) -> Any:
-        """Close it: accept nothing more, let active work end, freeze and return the snapshot. Closing again returns the
-        same snapshot.
-
-        ``timeout``: seconds after which the work that is left is cancelled and fenced. Inside a transaction, with steps
-        active elsewhere, it returns ``None`` at once; the execution is sealed and closes when they are done.
-
-        Raises: PendingInterruptsError (it stays open) unless ``pending_interrupts="cancel"``; errors of chunks that
-        failed while it closed, after it has closed.
-        """
-        return self._sync(self._close(reason, timeout, seal, pending_interrupts, actor), "close")
-
-    async def async_close(
-        self,
-        *,
-        reason: str = "manual",
-        timeout: float | None = None,
-        seal: bool = True,
-        pending_interrupts: Literal["error", "cancel"] = "error",
-        actor: Any = None,
-    ) -> Any:
-        """See ``close``."""
-        return await self._async(self._close(reason, timeout, seal, pending_interrupts, actor))
-
-    def _close(self, reason: str, timeout: float | None, seal: bool, pending_interrupts: str, actor: Any) -> Verb[Any]:
-        return verbs.close(
-            self, reason=reason, timeout=timeout, seal=seal, pending_interrupts=pending_interrupts, actor=actor
-        )
-
-    def cancel(self, *, reason: str = "", actor: Any = None) -> Any:
-        """End it now: running steps are fenced, waiting interrupts cancelled. Returns the snapshot."""
-        return self._sync(verbs.cancel(self, reason, actor), "cancel", runs_chunks=False)
-
-    async def async_cancel(self, *, reason: str = "", actor: Any = None) -> Any:
-        """See ``cancel``."""
-        return await self._async(verbs.cancel(self, reason, actor))
-
-    def retry(self, step_id: int | None = None, *, reason: str = "", actor: Any = None) -> int:
-        """Run failed steps again: one by id, or all. Returns how many.
-
-        Raises: UnknownStepError; ExecutionNotOpenError; the first error of a step that failed again.
-        """
-        count: int = self._sync(verbs.retry_failed(self, step_id, reason, actor), "retry")
-        return count
-
-    async def async_retry(self, step_id: int | None = None, *, reason: str = "", actor: Any = None) -> int:
-        """See ``retry``."""
-        count: int = await self._async(verbs.retry_failed(self, step_id, reason, actor))
-        return count
-
     def _once(self, function: Any) -> Verb[Any]:
         def act() -> Any:
             self.ensure()
             return function()
 
         return (yield Db(act))
-
-    # -- looking
-
-    def get_status(self) -> str:
-        """created, running, waiting, completed, failed or cancelled."""
-        status: str = self._read(reading.status, self.has_sub_flows)
-        return status
-
-    async def async_get_status(self) -> str:
-        """See ``get_status``."""
-        status: str = await self._async_read(reading.status, self.has_sub_flows)
-        return status
-
-    def get_lifecycle_state(self) -> str:
-        """open, sealed or closed."""
-        state: str = self._read(reading.lifecycle_state)
-        return state
-
-    async def async_get_lifecycle_state(self) -> str:
-        """See ``get_lifecycle_state``."""
-        state: str = await self._async_read(reading.lifecycle_state)
-        return state
-
-    def is_open(self) -> bool:
-        """Whether it accepts events and answers."""
-        return self.get_lifecycle_state() == "open"
-
-    async def async_is_open(self) -> bool:
-        """See ``is_open``."""
-        return await self.async_get_lifecycle_state() == "open"
-
-    def is_sealed(self) -> bool:
-        """Whether it is sealed and not closed."""
-        return self.get_lifecycle_state() == "sealed"
-
-    async def async_is_sealed(self) -> bool:
-        """See ``is_sealed``."""
-        return await self.async_get_lifecycle_state() == "sealed"
-
-    def is_closed(self) -> bool:
-        """Whether it is closed for good."""
-        return self.get_lifecycle_state() == "closed"
-
-    async def async_is_closed(self) -> bool:
-        """See ``is_closed``."""
-        return await self.async_get_lifecycle_state() == "closed"
-
-    def is_waiting(self) -> bool:
-        """Whether nothing runs and at least one interrupt waits."""
-        return self.get_status() == "waiting"
-
-    async def async_is_waiting(self) -> bool:
-        """See ``is_waiting``."""
-        return await self.async_get_status() == "waiting"
-
-    def get_pending_interrupts(self) -> dict[str, dict[str, Any]]:
-        """Copies of the waiting interrupts' records by id, oldest first."""
-        pending: dict[str, dict[str, Any]] = self._read(reading.pending_interrupts, self.has_sub_flows)
-        return pending
-
-    async def async_get_pending_interrupts(self) -> dict[str, dict[str, Any]]:
-        """See ``get_pending_interrupts``."""
-        pending: dict[str, dict[str, Any]] = await self._async_read(reading.pending_interrupts, self.has_sub_flows)
-        return pending
-
-    def get_interrupt(self, interrupt_id: str) -> dict[str, Any] | None:
-        """A copy of the newest record under an id, or ``None``."""
-        record: dict[str, Any] | None = self._read(reading.interrupt, interrupt_id, self.has_sub_flows)
-        return record
-
-    async def async_get_interrupt(self, interrupt_id: str) -> dict[str, Any] | None:
-        """See ``get_interrupt``."""
-        record: dict[str, Any] | None = await self._async_read(reading.interrupt, interrupt_id, self.has_sub_flows)
-        return record
-
-    def get_snapshot(self) -> Any:
-        """The snapshot it was closed with; ``None`` until then."""
-        return self._read(reading.snapshot)
-
-    async def async_get_snapshot(self) -> Any:
-        """See ``get_snapshot``."""
-        return await self._async_read(reading.snapshot)
-
-    def row(self) -> Execution | None:
-        """The model instance as committed, or ``None`` before the first write."""
-        row: Execution | None = self._read(reading.row)
-        return row
-
-    async def async_row(self) -> Execution | None:
-        """See ``row``."""
-        row: Execution | None = await self._async_read(reading.row)
-        return row
 
 
 def execution_uuid(execution_id: str | uuid.UUID) -> uuid.UUID:

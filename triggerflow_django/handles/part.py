@@ -23,6 +23,11 @@ class HandlePart:
         """The row's primary key."""
         raise NotImplementedError
 
+    @property
+    def _whole(self) -> Any:
+        """The handle it is a part of, as ``verbs`` take it."""
+        return self
+
     def ensure(self) -> None:
         """Insert the row unless it exists. (A database function.)"""
         raise NotImplementedError

@@ -13,6 +13,7 @@ from triggerflow_django.definition.deprecated import FINAL_RESULT
 from triggerflow_django.engine import records
 from triggerflow_django.engine.calls import Db
 from triggerflow_django.handles import reading, trampoline, verbs
+from triggerflow_django.handles.part import HandlePart
 from triggerflow_django.handles.trampoline import Sleep, Verb
 from triggerflow_django.runtime import bridge
 
@@ -99,13 +100,13 @@ class ExecutionResult:
             polls += 1
 
 
-class ResultMethods:
+class ResultMethods(HandlePart):
     """The part of the handle that is about the result."""
 
     @property
     def result(self) -> ExecutionResult:
         """How it ended, or stands."""
-        return ExecutionResult(self)  # type: ignore[arg-type]  # mixed into the handle
+        return ExecutionResult(self._whole)
 
     def get_result(self, timeout: float | None = None) -> Any:
         """Deprecated: ``execution.result.get_final_result(timeout)``."""

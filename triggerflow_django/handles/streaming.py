@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from triggerflow_django.handles import verbs
+from triggerflow_django.handles.part import HandlePart
 from triggerflow_django.handles.stream import AsyncRuntimeStream, RuntimeStream
 
 if TYPE_CHECKING:
     from triggerflow_django.handles.execution import TriggerFlowExecution
 
 
-class StreamMethods:
+class StreamMethods(HandlePart):
     """The part of the handle that is about the runtime stream."""
 
     def get_runtime_stream(self, value: Any = None, *, timeout: float | None = 10, position: int = 0) -> RuntimeStream:
@@ -24,17 +25,15 @@ class StreamMethods:
         Raises (while iterating): the first error of a chunk that failed for good, where this call started it;
         InsideChunkError and SyncInLoopError (both RuntimeError) where it would wait for the chunk that calls.
         """
-        handle: Any = self
-        verbs._refuse_waiting(handle, "get_runtime_stream")
-        return RuntimeStream(handle, value, timeout=timeout, position=position, is_hidden=False)
+        verbs.refuse_waiting(self._whole, "get_runtime_stream")
+        return RuntimeStream(self._whole, value, timeout=timeout, position=position, is_hidden=False)
 
     def get_async_runtime_stream(
         self, value: Any = None, *, timeout: float | None = 10, position: int = 0
     ) -> AsyncRuntimeStream:
         """See ``get_runtime_stream``; for ``async for``."""
-        handle: Any = self
-        verbs._refuse_waiting(handle, "get_async_runtime_stream")
-        return AsyncRuntimeStream(handle, value, timeout=timeout, position=position, is_hidden=False)
+        verbs.refuse_waiting(self._whole, "get_async_runtime_stream")
+        return AsyncRuntimeStream(self._whole, value, timeout=timeout, position=position, is_hidden=False)
 
 
 class FlowStreamMethods:

@@ -126,21 +126,17 @@ class SubFlowMethods(HandlePart):
         return child
 
     def _emit_below(self, frame: str, event: str, value: Any, actor: Any) -> Verb[list[Any] | None]:
-        handle: Any = self
-
         def act() -> list[int]:
             child = self._child(frame)
-            return emit.emit(child, event, value, using=self.using, actor=actor, graph=graph_below(handle, child))
+            return emit.emit(child, event, value, using=self.using, actor=actor, graph=graph_below(self._whole, child))
 
         steps: list[int] = yield Db(act)
-        return (yield from verbs.handled(handle, steps))
+        return (yield from verbs.handled(self._whole, steps))
 
     def _cancel_below(self, frame: str, reason: str, actor: Any) -> Verb[bool]:
-        handle: Any = self
-
         def act() -> bool:
             return lifecycle.cancel(self._child(frame), using=self.using, reason=reason, actor=actor)
 
         was_open: bool = yield Db(act)
-        yield from verbs.drained(handle)
+        yield from verbs.drained(self._whole)
         return was_open

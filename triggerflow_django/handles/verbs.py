@@ -48,7 +48,7 @@ def start_and_wait(handle: TriggerFlowExecution, value: Any) -> Verb[Any]:
     if not handle.auto_close:
         yield from start_execution(handle, value)
         return handle
-    _refuse_waiting(handle, "start")
+    refuse_waiting(handle, "start")
     yield from start_execution(handle, value)
     return (yield from until_closed(handle))
 
@@ -164,7 +164,7 @@ def close(
 
     Errors of work that ended meanwhile are raised after it closed.
     """
-    _refuse_waiting(handle, "close")
+    refuse_waiting(handle, "close")
 
     def ask() -> bool:
         handle.ensure()
@@ -234,7 +234,7 @@ def wait(handle: TriggerFlowExecution, timeout: float | None) -> Verb[Execution]
 
     Raises: WaitTimeoutError; the first error of a step that failed for good in this process meanwhile.
     """
-    _refuse_waiting(handle, "wait")
+    refuse_waiting(handle, "wait")
     deadline = None if timeout is None else time.monotonic() + timeout
     polls = 0
     row: Execution
@@ -384,7 +384,11 @@ def _abandon(handle: TriggerFlowExecution) -> None:
         lifecycle.abandon(handle.pk, using=handle.using, reason="flow.start raised")
 
 
-def _refuse_waiting(handle: TriggerFlowExecution, name: str) -> None:
+def refuse_waiting(handle: TriggerFlowExecution, name: str) -> None:
+    """Refuse a call that would wait for the very chunk that makes it.
+
+    Raises: SyncInLoopError; InsideChunkError.
+    """
     if trampoline.stands_still(handle.pk):
         raise exceptions.SyncInLoopError(
             f"{name}() would block the event loop in which chunks of execution {handle.id} are running; "
